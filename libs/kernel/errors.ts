@@ -1,0 +1,127 @@
+/**
+ * Every error that Sluice raises, in one table: a stable code, whether trying the same thing again can help,
+ * and the process exit code a command uses for it.
+ *
+ * A code is a promise: it is what callers match on, and it never changes its meaning.
+ */
+export const errorTable = {
+  /** A declaration (topic, consumer, app, connection) has wrong options; `problems` lists all of them. */
+  INVALID_OPTIONS: { retryable: false, exitCode: 64 },
+  /** A value does not fit its topic's schema; `problems` names the paths. Nothing was written. */
+  INVALID_VALUE: { retryable: false, exitCode: 65 },
+  /** A record is larger than a limit allows (value, key, headers). Nothing was written. */
+  RECORD_TOO_LARGE: { retryable: false, exitCode: 65 },
+  /** The topic is not in the database and this process may not create it. Nothing was written. */
+  UNKNOWN_TOPIC: { retryable: false, exitCode: 66 },
+  /** The database cannot be reached: nobody listens, the name does not resolve, or it is starting up. */
+  DATABASE_UNREACHABLE: { retryable: true, exitCode: 69 },
+  /** The database refused the user or the password. */
+  DATABASE_AUTHENTICATION: { retryable: false, exitCode: 77 },
+  /** The role lacks a privilege. */
+  DATABASE_PRIVILEGE: { retryable: false, exitCode: 77 },
+  /** The server is older than the oldest Postgres that Sluice supports. */
+  DATABASE_TOO_OLD: { retryable: false, exitCode: 69 },
+  /** The connection goes through a pooler that gives each transaction another backend. */
+  DATABASE_POOLED: { retryable: false, exitCode: 69 },
+  /** The server cannot write: disk full, read-only, out of memory. What was acknowledged is safe. */
+  DATABASE_RESOURCES: { retryable: true, exitCode: 74 },
+  /** A call to the database passed its deadline or was cancelled. Whether it took effect is unknown. */
+  DATABASE_TIMEOUT: { retryable: true, exitCode: 75 },
+  /** Deadlock, serialization failure, lock time-out: the transaction was rolled back and may be tried again. */
+  DATABASE_CONTENTION: { retryable: true, exitCode: 75 },
+  /** Anything else the database said; `cause` holds its error, `sqlState` its code. */
+  DATABASE_ERROR: { retryable: false, exitCode: 70 },
+  /** The schema in the database was made by a newer Sluice than this process. */
+  SCHEMA_NEWER: { retryable: false, exitCode: 78 },
+  /** The schema in the database is older than this process needs, and this process may not migrate it. */
+  SCHEMA_OLDER: { retryable: false, exitCode: 78 },
+  /** A migration that was applied does not have the text it has here. */
+  SCHEMA_CHANGED: { retryable: false, exitCode: 78 },
+  /** The embedded server could not be started; the message tells why and where its log is. */
+  EMBEDDED_FAILED: { retryable: false, exitCode: 69 },
+  /** The connection died while a commit was under way and could not be settled by trying again. */
+  COMMIT_UNKNOWN: { retryable: true, exitCode: 75 },
+  /** The producer's buffer is full and the send chose not to wait, or waited past its limit. Nothing was written. */
+  BUFFER_FULL: { retryable: true, exitCode: 75 },
+  /** The producer, consumer or connection was closed. */
+  CLOSED: { retryable: false, exitCode: 70 },
+  /** A write came from an owner that has been replaced (an old epoch). It took no effect. */
+  FENCED: { retryable: false, exitCode: 75 },
+  /** A handler did not finish before the drain's deadline. Its messages will be delivered again. */
+  DRAIN_TIMEOUT: { retryable: true, exitCode: 75 },
+  /** Something that Sluice believes impossible. Please report it. */
+  INTERNAL: { retryable: false, exitCode: 70 },
+} as const;
+
+/** The codes of {@link errorTable}. */
+export type ErrorCode = keyof typeof errorTable;
+
+/** One thing that is wrong with an input: where, and what. */
+export interface Problem {
+  /** Path to the value, in the spelling of code: `address.street[2]`; empty for the whole. */
+  readonly path: string;
+  readonly message: string;
+}
+
+export interface SluiceErrorOptions {
+  readonly cause?: unknown;
+  readonly problems?: readonly Problem[];
+  /** SQLSTATE where the database spoke. */
+  readonly sqlState?: string;
+}
+
+/**
+ * The only class of error that Sluice throws. Match on `code`; never on the message.
+ *
+ * Messages never hold payloads or bound parameters, so they are safe to log.
+ *
+ * @example
+ * try { await sluice.send(signups, value) }
+ * catch (error) { if (isSluiceError(error, "INVALID_VALUE")) return badRequest(error.problems) ; throw error }
+ */
+export class SluiceError extends Error {
+  override readonly name = "SluiceError";
+  readonly code: ErrorCode;
+  /** Whether doing the same again can succeed. */
+  readonly retryable: boolean;
+  readonly problems: readonly Problem[];
+  readonly sqlState: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: SluiceErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.retryable = errorTable[code].retryable;
+    this.problems = options.problems ?? [];
+    this.sqlState = options.sqlState;
+  }
+
+  /** The exit code (after sysexits.h) with which a command ends because of this error. */
+  get exitCode(): number {
+    return errorTable[this.code].exitCode;
+  }
+}
+
+/** Whether `error` is a {@link SluiceError}, of the given code if one is given. */
+export function isSluiceError(error: unknown, code?: ErrorCode): error is SluiceError {
+  return error instanceof SluiceError && (code === undefined || error.code === code);
+}
+
+/** Builds one INVALID_OPTIONS or INVALID_VALUE error that lists every problem on a line of its own. */
+export function problemsError(
+  code: "INVALID_OPTIONS" | "INVALID_VALUE",
+  subject: string,
+  problems: readonly Problem[],
+): SluiceError {
+  const lines = problems.map((problem) =>
+    problem.path === "" ? `  ${problem.message}` : `  ${problem.path}: ${problem.message}`,
+  );
+  return new SluiceError(code, `${subject}\n${lines.join("\n")}`, { problems });
+}
+
+/** Any thrown thing as an Error: strings, undefined and foreign objects too. */
+export function toError(thrown: unknown): Error {
+  if (thrown instanceof Error) return thrown;
+  return new Error(typeof thrown === "string" ? thrown : `a value that is no Error was thrown: ${typeof thrown}`, {
+    cause: thrown,
+  });
+}

@@ -1,1 +1,23 @@
-export {};
+export { type Backoff, exponential, fixed, intervals } from "./backoff.ts";
+export {
+  type AnyConsumer,
+  type CommitMode,
+  type Consumer,
+  type ConsumerOptions,
+  consumer,
+  type Handler,
+} from "./consumer.ts";
+export type { HandlerContext, HandlerTransaction } from "./context.ts";
+export { murmur2 } from "./murmur2.ts";
+export {
+  keyHash,
+  leastLoaded,
+  type Partitioner,
+  type PartitionerFactory,
+  type PartitionerInput,
+  partitionOfKey,
+  roundRobin,
+} from "./partitioner.ts";
+export type { ConsumedRecord, Headers, RecordOptions, SendResult } from "./record.ts";
+export { type AnyTopic, type Topic, type TopicOptions, type TopicStorage, topic, type ValueOf } from "./topic.ts";
+export { bytes, isUnstorable, type ValueCodec } from "./value.ts";

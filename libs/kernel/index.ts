@@ -1,1 +1,15 @@
-export * from "./errors.ts";
+export { type Clock, systemClock } from "./clock.ts";
+export { type Duration, durationMs, parseDurationMs } from "./duration.ts";
+export {
+  type ErrorCode,
+  errorTable,
+  isSluiceError,
+  type Problem,
+  problemsError,
+  SluiceError,
+  type SluiceErrorOptions,
+  toError,
+} from "./errors.ts";
+export { limits } from "./limits.ts";
+export { jsonLogger, type LogFields, type Logger, type LogLevel, silentLogger } from "./logger.ts";
+export { type Deferred, deferred, Signal } from "./signal.ts";

@@ -1,0 +1,138 @@
+import { type Duration, limits, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
+import { type Backoff, exponential } from "./backoff.ts";
+import type { HandlerContext } from "./context.ts";
+import type { AnyTopic, Topic } from "./topic.ts";
+
+/** What a handler may do with its message. Returning means done, throwing means try again. */
+export type Handler<Value> = (context: HandlerContext<Value>) => void | Promise<void>;
+
+/** How a group's position is written; see {@link ConsumerOptions.commit}. */
+export type CommitMode = "interval" | "explicit";
+
+/** What a consumer may be declared with. */
+export interface ConsumerOptions<Value> {
+  /** Who consumes: members with the same group share the topic, every group sees all of it. 1 to 120 characters. */
+  readonly group: string;
+  /**
+   * `"ordered"` (the default): one message of a partition at a time; a failing one blocks its partition.
+   * `"keyed"`: up to `concurrency` at a time per partition, never two of one key; a failing one blocks its key only.
+   */
+  readonly mode?: "ordered" | "keyed";
+  /** Messages of one partition in the handler at once, 1 to 10,000. Default 1 when ordered, 16 when keyed. */
+  readonly concurrency?: number;
+  /** Tries again after a throw. `attempts` counts the first one too; default 5. Default backoff: 1 s doubling to 5 min. */
+  readonly retry?: { readonly attempts?: number; readonly backoff?: Backoff };
+  /**
+   * After the last attempt, and at once for a record that does not fit the schema: `"dead-letter"` (the default) keeps it
+   * in `sluice.dead_letters` and goes on, `"drop"` goes on, `"pause"` stops the partition until the process restarts.
+   */
+  readonly onExhausted?: "dead-letter" | "drop" | "pause";
+  /** Where a group begins that has no position yet. Default `"earliest"`. */
+  readonly start?: "earliest" | "latest";
+  /**
+   * `"interval"` (the default): positions are written every `commitInterval` for what is done.
+   * `"explicit"`: only what `await c.commit()` was called for is written; the rest is delivered again after a restart.
+   * In both, a handler that opens `c.tx()` commits its position in that transaction.
+   */
+  readonly commit?: CommitMode;
+  /** Default 250 ms. After a crash, at most what was done within it is delivered again. */
+  readonly commitInterval?: Duration;
+  /** Records that may wait in memory per partition, 1 to 100,000. Default 4,096. */
+  readonly prefetch?: number;
+  /** What happens to each message. */
+  readonly handler: Handler<Value>;
+}
+
+/** A declared consumer. Make one with {@link consumer}. */
+export interface Consumer<Value> {
+  readonly topic: Topic<Value>;
+  readonly group: string;
+  readonly mode: "ordered" | "keyed";
+  readonly concurrency: number;
+  readonly attempts: number;
+  readonly backoff: Backoff;
+  readonly onExhausted: "dead-letter" | "drop" | "pause";
+  readonly start: "earliest" | "latest";
+  readonly commit: CommitMode;
+  readonly commitIntervalMs: number;
+  readonly prefetch: number;
+  readonly handler: Handler<Value>;
+}
+
+/** A consumer whose value type does not matter: for lists of them. */
+// biome-ignore lint/suspicious/noExplicitAny: Consumer is invariant in its value, so no other type holds them all
+export type AnyConsumer = Consumer<any>;
+
+/**
+ * Declares a consumer of a topic. Nothing runs until an app that holds it starts.
+ *
+ * Fails with INVALID_OPTIONS and every problem at once.
+ *
+ * @example
+ * const welcomeEmail = consumer(signups, {
+ *   group: "email",
+ *   mode: "keyed",
+ *   retry: { attempts: 5, backoff: exponential("1s", "5m") },
+ *   handler: async (c) => { await mailer.send(c.value.email) },
+ * })
+ */
+export function consumer<T extends AnyTopic>(
+  from: T,
+  options: ConsumerOptions<T extends Topic<infer Value> ? Value : never>,
+): Consumer<T extends Topic<infer Value> ? Value : never> {
+  const problems = consumerProblems(options);
+  if (problems.length > 0) {
+    const subject = `consumer ${JSON.stringify(options.group)} of topic ${from.name} is not declared well:`;
+    throw problemsError("INVALID_OPTIONS", subject, problems);
+  }
+  const mode = options.mode ?? "ordered";
+  return {
+    topic: from,
+    group: options.group,
+    mode,
+    concurrency: options.concurrency ?? (mode === "keyed" ? 16 : 1),
+    attempts: options.retry?.attempts ?? 5,
+    backoff: options.retry?.backoff ?? exponential("1s", "5m"),
+    onExhausted: options.onExhausted ?? "dead-letter",
+    start: options.start ?? "earliest",
+    commit: options.commit ?? "interval",
+    commitIntervalMs: parseDurationMs(options.commitInterval ?? "250ms") ?? 250,
+    prefetch: options.prefetch ?? 4_096,
+    handler: options.handler,
+  };
+}
+
+function consumerProblems(options: ConsumerOptions<never>): Problem[] {
+  const problems: Problem[] = [];
+  const require = (holds: boolean, path: string, message: string) => {
+    if (!holds) problems.push({ path, message });
+  };
+  const isCount = (value: unknown, most: number) =>
+    value === undefined || (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most);
+  const isOneOf = (value: unknown, ...choices: string[]) => value === undefined || choices.includes(value as string);
+
+  require(typeof options.group === "string" &&
+    options.group.length >= 1 &&
+    options.group.length <=
+      limits.groupNameCharacters, "group", `must be 1 to ${limits.groupNameCharacters} characters`);
+  require(isOneOf(options.mode, "ordered", "keyed"), "mode", 'must be "ordered" or "keyed"');
+  require(isCount(options.concurrency, 10_000), "concurrency", "must be a whole number from 1 to 10,000");
+  require(options.mode === "keyed" ||
+    options.concurrency === undefined ||
+    options.concurrency === 1, "concurrency", 'must be 1 in mode "ordered"; choose mode "keyed" for more');
+  require(isCount(options.retry?.attempts, 1_000), "retry.attempts", "must be a whole number from 1 to 1,000");
+  for (const message of options.retry?.backoff?.problems ?? []) problems.push({ path: "retry.backoff", message });
+  require(isOneOf(
+    options.onExhausted,
+    "dead-letter",
+    "drop",
+    "pause",
+  ), "onExhausted", 'must be "dead-letter", "drop" or "pause"');
+  require(isOneOf(options.start, "earliest", "latest"), "start", 'must be "earliest" or "latest"');
+  require(isOneOf(options.commit, "interval", "explicit"), "commit", 'must be "interval" or "explicit"');
+  require(options.commitInterval === undefined ||
+    (parseDurationMs(options.commitInterval) ?? 0) >= 10, "commitInterval", "must be a duration of at least 10 ms");
+  require(isCount(options.prefetch, 100_000), "prefetch", "must be a whole number from 1 to 100,000");
+  require(typeof options.handler === "function", "handler", "must be a function");
+  return problems;
+}

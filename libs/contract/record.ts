@@ -1,0 +1,50 @@
+/** String pairs that travel with a record, beside its value: `traceparent`, a tag, who sent it. */
+export type Headers = Readonly<Record<string, string>>;
+
+/**
+ * A message as a consumer sees it.
+ *
+ * `(topic, partition, offset)` names it for ever: offsets are dense and never reused, so the same three always mean
+ * the same value.
+ */
+export interface ConsumedRecord<Value> {
+  readonly topic: string;
+  readonly partition: number;
+  /** Position within the partition, from 0, without gaps. Exact up to 2^53. */
+  readonly offset: number;
+  /** What stays in order and what picked the partition; `null` when the sender gave none. */
+  readonly key: string | null;
+  readonly value: Value;
+  readonly headers: Headers;
+  /** Milliseconds since 1970: the sender's `timestamp` if it gave one, else the database's clock at the append. */
+  readonly timestamp: number;
+  /** Unique for ever and known to the sender: the same message appended twice by a retry has one id, and one offset. */
+  readonly id: string;
+}
+
+/** What a sender may say about one message beside its value. */
+export interface RecordOptions {
+  /** Overrides the topic's `key` function. At most 1,024 bytes; `null` for none. */
+  readonly key?: string | null;
+  /** Overrides the partitioner. From 0 to the topic's partitions − 1. */
+  readonly partition?: number;
+  /** Default none. At most 16,384 bytes as JSON. */
+  readonly headers?: Headers;
+  /** Milliseconds since 1970 for {@link ConsumedRecord.timestamp}; default the database's clock at the append. */
+  readonly timestamp?: number;
+}
+
+/** Where a message went. */
+export interface SendResult {
+  /**
+   * `"appended"`: it is in the log, at `offset`. `"queued"`: it was sent inside a transaction of yours and enters the
+   * log when that commits, so it has no offset yet.
+   */
+  readonly status: "appended" | "queued";
+  readonly topic: string;
+  readonly partition: number;
+  /** Where in the partition; `null` while it is queued. */
+  readonly offset: number | null;
+  /** See {@link ConsumedRecord.id}. */
+  readonly id: string;
+}

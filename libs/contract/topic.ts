@@ -1,0 +1,140 @@
+import { type Duration, limits, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
+import type { z } from "zod";
+import { keyHash, type PartitionerFactory } from "./partitioner.ts";
+import { schemaProblem, type ValueCodec, valueCodec } from "./value.ts";
+
+/** What a topic may be declared with. */
+export interface TopicOptions<Value> {
+  /** What every value must fit, at the producer's edge and again before a handler sees it. Its wire form must be JSON. */
+  readonly schema: z.ZodType<Value>;
+  /** What stays in order, and what picks the partition. Default: no key, so records spread evenly. */
+  readonly key?: (value: Value) => string | null;
+  /**
+   * How many partitions the topic gets when it is created, from 1 to 1,024; default 8. It bounds how many owners a group
+   * can have. A topic that exists keeps what it has.
+   */
+  readonly partitions?: number;
+  /** Default {@link keyHash}. */
+  readonly partitioner?: PartitionerFactory;
+  /** When old segments are dropped, whole. Default: never. */
+  readonly retention?: {
+    /** A segment goes when its newest record is older than this. */
+    readonly time?: Duration;
+    /** The oldest segments go while the topic takes more than this on disk. */
+    readonly bytes?: number;
+  };
+  /** When a segment is closed and the next begun: at this age or this size. Default one day, 1 GiB. */
+  readonly segment?: { readonly time?: Duration; readonly bytes?: number };
+  /** Bytes of one value as JSON; default and most 1 MiB. */
+  readonly maxValueBytes?: number;
+  /**
+   * How the server packs batches: `"auto"` (the default) is lz4 where the server has it and none where it has not,
+   * because pglz costs more time than it saves; `"pglz"` where disk is dearer than time; `"none"`.
+   */
+  readonly compression?: "auto" | "pglz" | "none";
+}
+
+/** A declared topic: a typed value that producers and consumers share. Make one with {@link topic}. */
+export interface Topic<Value> {
+  readonly name: string;
+  readonly partitions: number;
+  readonly key: (value: Value) => string | null;
+  readonly partitioner: PartitionerFactory;
+  readonly codec: ValueCodec<Value>;
+  readonly maxValueBytes: number;
+  readonly storage: TopicStorage;
+}
+
+/** What of a topic's declaration is kept in the database. */
+export interface TopicStorage {
+  readonly encoding: "json" | "bytes";
+  readonly compression: "auto" | "pglz" | "none";
+  readonly retentionMs: number | null;
+  readonly retentionBytes: number | null;
+  readonly segmentMs: number;
+  readonly segmentBytes: number;
+}
+
+/** A topic whose value type does not matter: for lists of them. */
+// biome-ignore lint/suspicious/noExplicitAny: Topic is invariant in its value, so no other type holds them all
+export type AnyTopic = Topic<any>;
+
+/** The type of a topic's values: `ValueOf<typeof signups>`. */
+export type ValueOf<T extends AnyTopic> = T extends Topic<infer Value> ? Value : never;
+
+/**
+ * Declares a topic. Nothing is written until an app that names it connects.
+ *
+ * Fails with INVALID_OPTIONS and every problem at once.
+ *
+ * @param name 1 to 63 letters, digits, `.`, `_` or `-`, beginning with a letter or digit; its SQL view is `topics."name"`
+ *
+ * @example
+ * const signups = topic("signups", {
+ *   schema: z.object({ userId: z.string(), email: z.email() }),
+ *   key: (signup) => signup.userId,
+ *   partitions: 8,
+ *   retention: { time: "7d" },
+ * })
+ */
+export function topic<Value>(name: string, options: TopicOptions<Value>): Topic<Value> {
+  const problems = topicProblems(name, options);
+  if (problems.length > 0) {
+    throw problemsError("INVALID_OPTIONS", `topic ${JSON.stringify(name)} is not declared well:`, problems);
+  }
+  const codec = valueCodec(`topic ${name}`, options.schema);
+  return {
+    name,
+    partitions: options.partitions ?? 8,
+    key: options.key ?? (() => null),
+    partitioner: options.partitioner ?? keyHash,
+    codec,
+    maxValueBytes: options.maxValueBytes ?? limits.valueBytes,
+    storage: {
+      encoding: codec.encoding,
+      compression: options.compression ?? "auto",
+      retentionMs: options.retention?.time === undefined ? null : (parseDurationMs(options.retention.time) ?? null),
+      retentionBytes: options.retention?.bytes ?? null,
+      segmentMs: parseDurationMs(options.segment?.time ?? "1d") ?? 0,
+      segmentBytes: options.segment?.bytes ?? 2 ** 30,
+    },
+  };
+}
+
+function topicProblems<Value>(name: string, options: TopicOptions<Value>): Problem[] {
+  const problems: Problem[] = [];
+  const require = (holds: boolean, path: string, message: string) => {
+    if (!holds) problems.push({ path, message });
+  };
+  const isCount = (value: unknown, most: number) =>
+    value === undefined || (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most);
+  const isSpan = (value: unknown) => value === undefined || (parseDurationMs(value) ?? 0) > 0;
+
+  require(new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${limits.topicNameCharacters - 1}}$`).test(
+    name,
+  ), "name", `must be 1 to ${limits.topicNameCharacters} letters, digits, ".", "_" or "-", beginning with a letter or digit`);
+  const schema = options.schema === undefined ? "is missing" : schemaProblem(options.schema);
+  if (schema !== undefined) problems.push({ path: "schema", message: schema });
+  require(isCount(
+    options.partitions,
+    limits.partitions,
+  ), "partitions", `must be a whole number from 1 to ${limits.partitions}`);
+  require(options.key === undefined || typeof options.key === "function", "key", "must be a function of the value");
+  require(isSpan(options.retention?.time), "retention.time", 'must be a duration above zero, such as "7d"');
+  require(isCount(
+    options.retention?.bytes,
+    Number.MAX_SAFE_INTEGER,
+  ), "retention.bytes", "must be a whole number of bytes above zero");
+  require(isSpan(options.segment?.time), "segment.time", 'must be a duration above zero, such as "1d"');
+  require(isCount(
+    options.segment?.bytes,
+    Number.MAX_SAFE_INTEGER,
+  ), "segment.bytes", "must be a whole number of bytes above zero");
+  require(isCount(
+    options.maxValueBytes,
+    limits.valueBytes,
+  ), "maxValueBytes", `must be a whole number from 1 to ${limits.valueBytes}`);
+  require(options.compression === undefined ||
+    ["auto", "pglz", "none"].includes(options.compression), "compression", 'must be "auto", "pglz" or "none"');
+  return problems;
+}

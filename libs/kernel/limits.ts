@@ -1,0 +1,19 @@
+/** The bounds that hold everywhere. Each is a promise to the operator: nothing in Sluice grows past it. */
+export const limits = {
+  /** Characters of a topic's name: the name of its view is an SQL identifier, which Postgres cuts at 63 bytes. */
+  topicNameCharacters: 63,
+  /** Characters of a group's name. */
+  groupNameCharacters: 120,
+  /** Partitions of one topic: with the topic's number they make up one 31-bit advisory lock key. */
+  partitions: 1_024,
+  /** Bytes of a record's key, in UTF-8. */
+  keyBytes: 1_024,
+  /** Bytes of a record's value as JSON, in UTF-8; a topic may set less. */
+  valueBytes: 1_048_576,
+  /** Bytes of a record's headers as JSON, in UTF-8. */
+  headersBytes: 16_384,
+  /** Records of one batch in the log. */
+  batchRecords: 4_096,
+  /** Characters after which a batch is closed; one record may be larger than this, never a second. */
+  batchCharacters: 1_048_576,
+} as const;

@@ -1,1 +1,13 @@
-export {};
+export { type AssignablePosition, assignSticky, type LiveSubscription } from "./assignment.ts";
+export { Doorbell, parseRing, type Ring } from "./doorbell.ts";
+export { Duty, type DutyOptions, type DutyRound, duties } from "./duty.ts";
+export {
+  type DeadLetter,
+  type GroupPosition,
+  Groups,
+  type OffsetRange,
+  type PositionCommit,
+  type TakenPosition,
+} from "./groups.ts";
+export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } from "./members.ts";
+export { Relay } from "./relay.ts";

@@ -18,6 +18,6 @@ export {
   partitionOfKey,
   roundRobin,
 } from "./partitioner.ts";
-export type { ConsumedRecord, Headers, RecordOptions, SendResult } from "./record.ts";
+export type { Acks, ConsumedRecord, Headers, RecordOptions, SendResult } from "./record.ts";
 export { type AnyTopic, type Topic, type TopicOptions, type TopicStorage, topic, type ValueOf } from "./topic.ts";
 export { bytes, isUnstorable, type ValueCodec } from "./value.ts";

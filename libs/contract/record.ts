@@ -22,6 +22,13 @@ export interface ConsumedRecord<Value> {
   readonly id: string;
 }
 
+/**
+ * What a send waits for. `0`: nothing; the record is in this process's buffer and may be lost with it. `1`: the server has
+ * it on disk. `"all"` (the default): synchronous standbys have it, too, where the server has any; until then no consumer
+ * sees it.
+ */
+export type Acks = 0 | 1 | "all";
+
 /** What a sender may say about one message beside its value. */
 export interface RecordOptions {
   /** Overrides the topic's `key` function. At most 1,024 bytes; `null` for none. */
@@ -38,12 +45,12 @@ export interface RecordOptions {
 export interface SendResult {
   /**
    * `"appended"`: it is in the log, at `offset`. `"queued"`: it was sent inside a transaction of yours and enters the
-   * log when that commits, so it has no offset yet.
+   * log when that commits, so it has no offset yet. `"buffered"`: it was sent with `acks: 0` and nobody waits to see.
    */
-  readonly status: "appended" | "queued";
+  readonly status: "appended" | "queued" | "buffered";
   readonly topic: string;
   readonly partition: number;
-  /** Where in the partition; `null` while it is queued. */
+  /** Where in the partition; `null` unless it is appended. */
   readonly offset: number | null;
   /** See {@link ConsumedRecord.id}. */
   readonly id: string;

@@ -2,7 +2,7 @@
 export interface Clock {
   /** Milliseconds since 1970, for people. Never used to decide who owns what: leases use the database's clock. */
   now(): number;
-  /** Calls back once after `delayMs`; the result cancels it. Never keeps the process alive by itself. */
+  /** Calls back once after `delayMs`; the result cancels it. */
   after(delayMs: number, callback: () => void): () => void;
 }
 

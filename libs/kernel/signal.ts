@@ -6,7 +6,7 @@ export interface Deferred<T> {
 }
 
 /** A fresh {@link Deferred}. */
-export function deferred<T = void>(): Deferred<T> {
+export function deferred<T>(): Deferred<T> {
   return Promise.withResolvers<T>();
 }
 

@@ -1,1 +1,17 @@
-export {};
+export { toDatabaseError } from "./database-error.ts";
+export { withDeadline } from "./deadline.ts";
+export { callInTransaction, type UserTransaction } from "./executor.ts";
+export { checkSchema, type MigrationReport, migrate } from "./migrate.ts";
+export type { Migration } from "./migration.ts";
+export { migrations } from "./migrations.ts";
+export {
+  arrayLiteral,
+  explain,
+  Pool,
+  type PoolOptions,
+  type StatementParameter,
+  type StatementRow,
+  textArrayLiteral,
+} from "./pool.ts";
+export { checkServer } from "./server.ts";
+export { Session, type SessionOptions } from "./session.ts";

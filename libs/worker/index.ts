@@ -1,1 +1,3 @@
-export {};
+export { HandlerTransactions } from "./consumer/handler-transaction.ts";
+export { Producer, type ProducerOptions, type SendOptions } from "./producer/producer.ts";
+export { type JoinedConsumer, Worker, type WorkerContext, type WorkerOptions } from "./worker.ts";

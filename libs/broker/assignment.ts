@@ -1,0 +1,77 @@
+/** A partition that a group must have an owner for. */
+export interface AssignablePosition {
+  readonly position: number;
+  readonly topic: number;
+  /** Who took it last; may be gone. */
+  readonly owner: number | null;
+}
+
+/** A live member that takes part in the group for a topic. */
+export interface LiveSubscription {
+  readonly topic: number;
+  readonly member: number;
+}
+
+/**
+ * Who should own what in one group: every position of a topic that has a live subscriber gets one, members differ by at
+ * most one within a topic, and a position stays where it is unless that would break the balance (KIP-54's stickiness).
+ *
+ * A pure function of rows that every member reads alike, so there is no coordinator; members that read at different
+ * moments may disagree for one round, and the ownership lock settles it.
+ *
+ * @returns position → member
+ */
+export function assignSticky(
+  positions: readonly AssignablePosition[],
+  subscriptions: readonly LiveSubscription[],
+): ReadonlyMap<number, number> {
+  const assignment = new Map<number, number>();
+  const load = new Map<number, number>();
+  for (const topic of [...new Set(positions.map((position) => position.topic))].sort(ascending)) {
+    const members = subscriptions.filter((subscription) => subscription.topic === topic).map(({ member }) => member);
+    if (members.length === 0) continue;
+    assignTopic(
+      positions.filter((position) => position.topic === topic).sort((a, b) => a.position - b.position),
+      [...new Set(members)],
+      load,
+      assignment,
+    );
+  }
+  return assignment;
+}
+
+function assignTopic(
+  positions: readonly AssignablePosition[],
+  members: readonly number[],
+  load: Map<number, number>,
+  assignment: Map<number, number>,
+): void {
+  const held = new Map(members.map((member) => [member, [] as number[]]));
+  for (const { position, owner } of positions) if (owner !== null) held.get(owner)?.push(position);
+
+  // Those that hold most now keep the extra ones; among equals, those with least to do elsewhere get them.
+  const order = [...members].sort(
+    (a, b) =>
+      (held.get(b)?.length ?? 0) - (held.get(a)?.length ?? 0) || (load.get(a) ?? 0) - (load.get(b) ?? 0) || a - b,
+  );
+  const fewest = Math.floor(positions.length / members.length);
+  const withOneMore = positions.length % members.length;
+  const room = new Map(order.map((member, index) => [member, fewest + (index < withOneMore ? 1 : 0)]));
+
+  const give = (position: number, member: number) => {
+    assignment.set(position, member);
+    room.set(member, (room.get(member) ?? 0) - 1);
+    load.set(member, (load.get(member) ?? 0) + 1);
+  };
+  for (const member of order)
+    for (const position of held.get(member) ?? []) if ((room.get(member) ?? 0) > 0) give(position, member);
+  for (const { position } of positions) {
+    if (assignment.has(position)) continue;
+    const member = order.find((candidate) => (room.get(candidate) ?? 0) > 0);
+    if (member !== undefined) give(position, member);
+  }
+}
+
+function ascending(a: number, b: number): number {
+  return a - b;
+}

@@ -1,0 +1,153 @@
+import { SluiceError } from "@sluice/kernel";
+import { arrayLiteral, type Pool, textArrayLiteral } from "@sluice/store";
+import type { AssignablePosition, LiveSubscription } from "./assignment.ts";
+import addDeadLetterStatement from "./sql/add-dead-letter.sql" with { type: "text" };
+import commitStatement from "./sql/commit-positions.sql" with { type: "text" };
+import ensurePositionsStatement from "./sql/ensure-positions.sql" with { type: "text" };
+import positionsStatement from "./sql/group-positions.sql" with { type: "text" };
+import joinStatement from "./sql/join-group.sql" with { type: "text" };
+import subscriptionsStatement from "./sql/live-subscriptions.sql" with { type: "text" };
+import releaseStatement from "./sql/release-position.sql" with { type: "text" };
+import takeStatement from "./sql/take-position.sql" with { type: "text" };
+
+/** A group's position in a partition, with the partition it is about. */
+export interface GroupPosition extends AssignablePosition {
+  readonly group: number;
+  readonly partition: number;
+}
+
+/** What a new owner learns about a position. */
+export interface TakenPosition {
+  readonly epoch: number;
+  readonly nextOffset: number;
+  /** Offsets at or above `nextOffset` that are done: `[from, to)`, ascending, apart from each other. */
+  readonly doneAbove: readonly OffsetRange[];
+}
+
+/** From the first offset up to, but not including, the second. */
+export type OffsetRange = readonly [from: number, to: number];
+
+/** A position to be written. */
+export interface PositionCommit {
+  readonly position: number;
+  readonly epoch: number;
+  readonly nextOffset: number;
+  readonly doneAbove: readonly OffsetRange[];
+}
+
+/** A message that a group gives up on, whole. */
+export interface DeadLetter {
+  readonly group: number;
+  readonly topic: number;
+  readonly partition: number;
+  readonly offset: number;
+  readonly id: string;
+  readonly key: string | null;
+  /** As JSON. */
+  readonly value: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly timestamp: number;
+  readonly reason: "exhausted" | "schema";
+  readonly error: string | null;
+  readonly attempts: number;
+}
+
+/** Groups and how far they are. */
+export class Groups {
+  readonly #pool: Pool;
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /** The number of a group and positions in every partition of a topic, made if they are new. */
+  async join(name: string, topic: number, start: "earliest" | "latest"): Promise<number> {
+    const what = `joining group ${name}`;
+    // Someone else's insert may be invisible to the statement that lost against it: then the second look sees it.
+    const rows = await this.#pool.query<{ group: number }>(what, joinStatement, [name]);
+    const group = (rows[0] ?? (await this.#pool.query<{ group: number }>(what, joinStatement, [name]))[0])?.group;
+    if (group === undefined) throw new SluiceError("INTERNAL", `${what}: it has no number`);
+    await this.#pool.query(what, ensurePositionsStatement, [group, topic, start]);
+    return group;
+  }
+
+  /** Who lives in these groups, and what they last owned. */
+  async survey(groups: readonly number[]): Promise<{
+    readonly subscriptions: readonly (LiveSubscription & { readonly group: number })[];
+    readonly positions: readonly GroupPosition[];
+  }> {
+    const list = arrayLiteral(groups);
+    const [subscriptions, positions] = await Promise.all([
+      this.#pool.query<{ group: number; topic: number; member: number }>("surveying groups", subscriptionsStatement, [
+        list,
+      ]),
+      this.#pool.query<{ position: number; group: number; topic: number; partition: number; owner: number | null }>(
+        "surveying groups",
+        positionsStatement,
+        [list],
+      ),
+    ]);
+    return { subscriptions, positions };
+  }
+
+  /** Takes a position under a new epoch, once everything its last owner had in flight is settled. */
+  async take(position: number, member: number): Promise<TakenPosition> {
+    const rows = await this.#pool.query<{ epoch: string; next_offset: string; done_above: string }>(
+      `taking position ${position}`,
+      takeStatement,
+      [position, member],
+    );
+    const row = rows[0];
+    if (row === undefined) throw new SluiceError("INTERNAL", `taking position ${position}: it is not there`);
+    return {
+      epoch: Number(row.epoch),
+      nextOffset: Number(row.next_offset),
+      doneAbove: parseMultirange(row.done_above),
+    };
+  }
+
+  /** Writes positions, each under its epoch, and gives those that were accepted; the others have another owner by now. */
+  async commit(commits: readonly PositionCommit[]): Promise<ReadonlySet<number>> {
+    if (commits.length === 0) return new Set();
+    const ordered = [...commits].sort((a, b) => a.position - b.position);
+    const rows = await this.#pool.query<{ position: number }>("committing positions", commitStatement, [
+      arrayLiteral(ordered.map(({ position }) => position)),
+      arrayLiteral(ordered.map(({ epoch }) => epoch)),
+      arrayLiteral(ordered.map(({ nextOffset }) => nextOffset)),
+      textArrayLiteral(ordered.map(({ doneAbove }) => multirangeText(doneAbove))),
+    ]);
+    return new Set(rows.map((row) => row.position));
+  }
+
+  /** Gives a position back: nobody owns it. */
+  async release(position: number, epoch: number): Promise<void> {
+    await this.#pool.query(`releasing position ${position}`, releaseStatement, [position, epoch]);
+  }
+
+  /** Keeps a message that could not be handled; keeping it again changes nothing. */
+  async bury(letter: DeadLetter): Promise<void> {
+    await this.#pool.query("keeping a dead letter", addDeadLetterStatement, [
+      letter.group,
+      letter.topic,
+      letter.partition,
+      letter.offset,
+      letter.id,
+      letter.key,
+      letter.value,
+      JSON.stringify(letter.headers),
+      letter.timestamp,
+      letter.reason,
+      letter.error,
+      letter.attempts,
+    ]);
+  }
+}
+
+/** `{[3,5),[7,8)}` as ranges. */
+function parseMultirange(text: string): OffsetRange[] {
+  return [...text.matchAll(/\[(\d+),(\d+)\)/g)].map((match): OffsetRange => [Number(match[1]), Number(match[2])]);
+}
+
+function multirangeText(ranges: readonly OffsetRange[]): string {
+  return `{${ranges.map(([from, to]) => `[${from},${to})`).join(",")}}`;
+}

@@ -1,0 +1,42 @@
+import { SluiceError } from "@sluice/kernel";
+import type { Pool, Session } from "@sluice/store";
+import addStatement from "./sql/add-member.sql" with { type: "text" };
+import removeDeadStatement from "./sql/remove-dead-members.sql" with { type: "text" };
+import removeStatement from "./sql/remove-member.sql" with { type: "text" };
+import renewStatement from "./sql/renew-lease.sql" with { type: "text" };
+import subscribeStatement from "./sql/subscribe.sql" with { type: "text" };
+
+/** Makes the process behind `session` a member that lives while the session does, and gives its number. */
+export async function addMember(session: Session, name: string, leaseMs: number): Promise<number> {
+  const rows = await session.query<{ member: number }>("becoming a member", addStatement, [
+    name,
+    session.backendPid,
+    leaseMs,
+  ]);
+  const member = rows[0]?.member;
+  if (member === undefined) throw new SluiceError("INTERNAL", "becoming a member: the database gave no number");
+  if (!(await session.tryLock("member", member))) {
+    throw new SluiceError("INTERNAL", `becoming a member: number ${member} is locked by another session`);
+  }
+  return member;
+}
+
+/** Takes part in a group for a topic. */
+export async function subscribe(session: Session, member: number, group: number, topic: number): Promise<void> {
+  await session.query("subscribing", subscribeStatement, [member, group, topic]);
+}
+
+/** Renews the lease over the member's own session, which also keeps the server from ending it. */
+export async function renewLease(session: Session, member: number, leaseMs: number): Promise<void> {
+  await session.query("renewing the lease", renewStatement, [member, leaseMs]);
+}
+
+/** Leaves for good. */
+export async function removeMember(session: Session, member: number): Promise<void> {
+  await session.query("leaving", removeStatement, [member]);
+}
+
+/** Removes what members left behind whose sessions are gone. */
+export async function removeDeadMembers(pool: Pool): Promise<void> {
+  await pool.query("removing dead members", removeDeadStatement);
+}

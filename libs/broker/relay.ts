@@ -1,0 +1,59 @@
+import type { Pool } from "@sluice/store";
+import type { Doorbell } from "./doorbell.ts";
+import relayStatement from "./sql/relay.sql" with { type: "text" };
+
+/** Messages moved in one transaction at most. */
+const roundMessages = 2_000;
+/** After something was moved, for how long to look again at once, and how often. Transactions that did not ring are found here. */
+const hotMs = 200;
+const hotPollMs = 2;
+/** How often to look when nothing rings: the longest a message waits whose transaction rang nobody. */
+const idlePollMs = 250;
+
+/**
+ * Moves messages of committed transactions from the outbox into the log. Where it stands is a snapshot in memory: a new
+ * term begins with a look at everything, and rows are the only truth.
+ */
+export class Relay {
+  readonly #pool: Pool;
+  readonly #doorbell: Doorbell;
+  #snapshot: string | null = null;
+  #hotUntil = 0;
+
+  constructor(pool: Pool, doorbell: Doorbell) {
+    this.#pool = pool;
+    this.#doorbell = doorbell;
+  }
+
+  /** Forgets where it stood: the next round looks at everything. */
+  reset(): void {
+    this.#snapshot = null;
+  }
+
+  /** One look; see DutyRound. */
+  async round(epoch: number): Promise<number> {
+    let moved: number;
+    do {
+      moved = await this.#move(epoch);
+    } while (moved === roundMessages);
+    const now = performance.now();
+    if (moved > 0) this.#hotUntil = now + hotMs;
+    return now < this.#hotUntil ? hotPollMs : idlePollMs;
+  }
+
+  async #move(epoch: number): Promise<number> {
+    const rows = await this.#pool.query<{ moved: number; rings: string; snapshot: string | null }>(
+      "relaying the outbox",
+      relayStatement,
+      [epoch, this.#snapshot, roundMessages],
+    );
+    const row = rows[0];
+    if (row === undefined) return 0;
+    this.#snapshot = row.snapshot;
+    for (const ring of row.rings.split(",")) {
+      const [topic, ...partitions] = ring.split(" ").map(Number);
+      if (topic !== undefined && partitions.length > 0) this.#doorbell.ringLog(topic, partitions);
+    }
+    return row.moved;
+  }
+}

@@ -1,0 +1,3 @@
+-- Member $1 leaves.
+-- Locks: the row.
+delete from sluice.member where member = $1

@@ -1,0 +1,60 @@
+import type { AnyTopic } from "@sluice/contract";
+import { SluiceError } from "@sluice/kernel";
+import type { Pool } from "@sluice/store";
+import createTopicStatement from "./sql/create-topic.sql" with { type: "text" };
+import findTopicStatement from "./sql/find-topic.sql" with { type: "text" };
+
+/** A topic as the database knows it. */
+export interface TopicEntry {
+  /** Names its tables; never reused. */
+  readonly number: number;
+  readonly name: string;
+  readonly partitions: number;
+  readonly encoding: "json" | "bytes";
+}
+
+type TopicRow = { topic: number; name: string; partitions: number; encoding: "json" | "bytes" };
+
+/**
+ * The database's entry of a declared topic, created first if there is none and `create` allows it.
+ *
+ * Fails with UNKNOWN_TOPIC when it is not there and may not be created, and with INVALID_OPTIONS when the one that is there
+ * holds bytes and the declaration JSON, or the other way round.
+ */
+export async function openTopic(
+  pool: Pool,
+  topic: AnyTopic,
+  options: { readonly create: boolean },
+): Promise<TopicEntry> {
+  const found = await pool.query<TopicRow>(`looking up topic ${topic.name}`, findTopicStatement, [topic.name]);
+  const row = found[0] ?? (options.create ? await create(pool, topic) : undefined);
+  if (row === undefined) {
+    throw new SluiceError(
+      "UNKNOWN_TOPIC",
+      `there is no topic ${topic.name} in this database, and this process may not create topics. Nothing was written. ` +
+        `Create it with: select sluice.create_topic('${topic.name}', ${topic.partitions});`,
+    );
+  }
+  if (row.encoding !== topic.storage.encoding) {
+    throw new SluiceError(
+      "INVALID_OPTIONS",
+      `topic ${topic.name} holds ${row.encoding} in this database, but its declaration says ${topic.storage.encoding}`,
+    );
+  }
+  return { number: row.topic, name: row.name, partitions: row.partitions, encoding: row.encoding };
+}
+
+async function create(pool: Pool, topic: AnyTopic): Promise<TopicRow | undefined> {
+  const { encoding, compression, retentionMs, retentionBytes, segmentMs, segmentBytes } = topic.storage;
+  const rows = await pool.query<TopicRow>(`creating topic ${topic.name}`, createTopicStatement, [
+    topic.name,
+    topic.partitions,
+    encoding,
+    compression,
+    retentionMs,
+    retentionBytes,
+    segmentMs,
+    segmentBytes,
+  ]);
+  return rows[0];
+}

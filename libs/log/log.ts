@@ -1,0 +1,108 @@
+import type { TopicEntry } from "./catalog.ts";
+
+/**
+ * The narrow waist. Everything above knows of the log only this, so that another engine can take its place while
+ * positions, retries and dead letters stay in Postgres.
+ */
+export interface Log {
+  /**
+   * Appends batches to partitions of one topic: all of them or none, durable when it resolves, visible in offset order.
+   * Resolves with the first offset of each entry. Repeating a call with the same producer and sequence and
+   * `repeat: true` appends nothing twice and resolves with the offsets of the first time.
+   */
+  append(request: AppendRequest): Promise<readonly number[]>;
+  /** Batches from an offset on, dense and in order, up to what is visible; none when the offset is the end. */
+  read(request: ReadRequest): Promise<ReadResult>;
+  /** Where partitions begin and end. */
+  ends(partitions: readonly PartitionName[]): Promise<readonly PartitionEnds[]>;
+  /** Closes segments that are old or large enough and drops those that retention no longer needs. */
+  trim(topic: TopicEntry): Promise<TrimReport>;
+}
+
+/** A partition of a topic, by number. */
+export interface PartitionName {
+  readonly topic: number;
+  readonly partition: number;
+}
+
+/** Where a partition begins (what retention has left) and ends (the offset that the next record gets). */
+export interface PartitionEnds extends PartitionName {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface AppendRequest {
+  readonly topic: TopicEntry;
+  /** At least one; partitions ascending, each once. */
+  readonly entries: readonly AppendEntry[];
+  /** Who appends, with the number of the first record; together they name each record for ever. */
+  readonly producer: number;
+  readonly sequence: number;
+  /** An earlier call with this producer and sequence may have taken effect. */
+  readonly repeat: boolean;
+  /** Whether to wait for synchronous standbys, too. */
+  readonly acks: 1 | "all";
+  /** Ring the doorbell with the commit. */
+  readonly ring: boolean;
+  /** After this long it fails with DATABASE_TIMEOUT, and whether it took effect is unknown. */
+  readonly deadlineMs: number;
+}
+
+/** One partition's batch: JSON arrays as text. */
+export interface AppendEntry {
+  readonly partition: number;
+  readonly count: number;
+  /** Strings and nulls; `null` when no record has a key. */
+  readonly keys: string | null;
+  readonly records: string;
+  /** `{headers?, timestamp?}` or null per record; `null` when no record has any. */
+  readonly attributes: string | null;
+}
+
+export interface ReadRequest {
+  readonly topic: TopicEntry;
+  readonly partition: number;
+  readonly from: number;
+  /** Rows of the log at most. Default 1,000. */
+  readonly maxBatches?: number;
+  /** No further batch is read once this many characters are gathered. Default 1 MiB. */
+  readonly maxCharacters?: number;
+}
+
+export interface ReadResult {
+  readonly batches: readonly ReadBatch[];
+  /** Where to read on. Greater than `from` also when retention has dropped what was at `from`. */
+  readonly next: number;
+  /** Whether a limit of the request cut it short, so that there is more for sure. */
+  readonly more: boolean;
+}
+
+/** A batch as it was appended. Its first record may lie below the offset that was asked for. */
+export interface ReadBatch {
+  readonly baseOffset: number;
+  readonly count: number;
+  /** Characters of its values as JSON. */
+  readonly characters: number;
+  /** Milliseconds since 1970, the database's clock. */
+  readonly appendedAtMs: number;
+  readonly producer: string | null;
+  readonly sequence: number;
+  readonly keys: readonly (string | null)[] | null;
+  readonly values: readonly unknown[];
+  readonly attributes: readonly (RecordAttributes | null)[] | null;
+}
+
+/** What a record carries beside key and value. */
+export interface RecordAttributes {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly timestamp?: number;
+  /** Set by the relay for what came through the outbox. */
+  readonly id?: string;
+}
+
+export interface TrimReport {
+  /** Whether a new segment was begun. */
+  readonly rolled: boolean;
+  /** Segments dropped. */
+  readonly dropped: readonly number[];
+}

@@ -1,0 +1,91 @@
+import { SluiceError } from "@sluice/kernel";
+import { arrayLiteral, type Pool } from "@sluice/store";
+import type { TopicEntry } from "./catalog.ts";
+import type { AppendRequest, Log, PartitionEnds, PartitionName, ReadRequest, ReadResult, TrimReport } from "./log.ts";
+import { trimTopic } from "./retention.ts";
+import { SegmentReader } from "./segment-reader.ts";
+import appendStatement from "./sql/append.sql" with { type: "text" };
+import endsStatement from "./sql/ends.sql" with { type: "text" };
+
+/** Joins the partitions' texts; JSON never holds it unescaped (RFC 7464). */
+const recordSeparator = "\u001e";
+
+/** The log in Postgres: migrations/0001_log.sql holds the other half. */
+export class PostgresLog implements Log {
+  readonly #pool: Pool;
+  readonly #reader: SegmentReader;
+  readonly #appendStatements = new Map<number, string>();
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+    this.#reader = new SegmentReader(pool);
+  }
+
+  async append(request: AppendRequest): Promise<readonly number[]> {
+    const { topic, entries } = request;
+    const only = entries.length === 1 ? entries[0] : undefined;
+    const rows = await this.#pool.query<{ offsets: string }>(
+      `appending to topic ${topic.name}`,
+      this.#appendStatement(topic.number),
+      [
+        arrayLiteral(entries.map((entry) => entry.partition)),
+        arrayLiteral(entries.map((entry) => entry.count)),
+        only !== undefined ? only.keys : joinOptional(entries.map((entry) => entry.keys)),
+        only !== undefined ? only.records : entries.map((entry) => entry.records).join(recordSeparator),
+        only !== undefined ? only.attributes : joinOptional(entries.map((entry) => entry.attributes)),
+        request.producer,
+        request.sequence,
+        request.repeat,
+        request.acks === "all" ? "on" : "local",
+        request.ring,
+      ],
+      request.deadlineMs,
+    );
+    const offsets = rows[0]?.offsets.split(",").map(Number);
+    if (offsets?.length !== entries.length) {
+      throw new SluiceError(
+        "INTERNAL",
+        `appending to topic ${topic.name}: the answer does not have an offset per entry`,
+      );
+    }
+    return offsets;
+  }
+
+  read(request: ReadRequest): Promise<ReadResult> {
+    return this.#reader.read(request);
+  }
+
+  async ends(partitions: readonly PartitionName[]): Promise<readonly PartitionEnds[]> {
+    if (partitions.length === 0) return [];
+    const rows = await this.#pool.query<{ topic: number; partition: number; start_offset: string; end_offset: string }>(
+      "reading the ends of partitions",
+      endsStatement,
+      [arrayLiteral(partitions.map(({ topic }) => topic)), arrayLiteral(partitions.map(({ partition }) => partition))],
+    );
+    return rows.map((row) => ({
+      topic: row.topic,
+      partition: row.partition,
+      start: Number(row.start_offset),
+      end: Number(row.end_offset),
+    }));
+  }
+
+  trim(topic: TopicEntry): Promise<TrimReport> {
+    return trimTopic(this.#pool, topic);
+  }
+
+  #appendStatement(topic: number): string {
+    let statement = this.#appendStatements.get(topic);
+    if (statement === undefined) {
+      statement = appendStatement.replaceAll("{topic}", String(topic));
+      this.#appendStatements.set(topic, statement);
+    }
+    return statement;
+  }
+}
+
+/** Partitions where nothing is set stand as an empty array among those where something is. */
+function joinOptional(texts: readonly (string | null)[]): string | null {
+  if (texts.every((text) => text === null)) return null;
+  return texts.map((text) => text ?? "[]").join(recordSeparator);
+}

@@ -1,0 +1,167 @@
+import { SluiceError } from "@sluice/kernel";
+import type { Pool } from "@sluice/store";
+import type { TopicEntry } from "./catalog.ts";
+import type { ReadBatch, ReadRequest, ReadResult, RecordAttributes } from "./log.ts";
+import readStatement from "./sql/read-batches.sql" with { type: "text" };
+import segmentsStatement from "./sql/segments.sql" with { type: "text" };
+
+const defaultMaxBatches = 1_000;
+const defaultMaxCharacters = 1_048_576;
+
+interface Segment {
+  readonly number: number;
+  readonly starts: readonly number[];
+  readonly statement: string;
+}
+
+interface BatchRow {
+  readonly [name: string]: unknown;
+  readonly base_offset: string;
+  readonly count: number;
+  readonly appended_at_ms: string;
+  readonly producer: string | null;
+  readonly sequence: string | null;
+  readonly keys: string | null;
+  readonly records: string;
+  readonly attributes: string | null;
+}
+
+/**
+ * Reads batches segment by segment. It asks each segment's own table, because planning over all of a topic's
+ * segments costs more than reading a small batch. Which segments there are is remembered, and looked up again when a
+ * read finds nothing or a table is gone.
+ */
+export class SegmentReader {
+  readonly #pool: Pool;
+  readonly #segments = new Map<number, readonly Segment[]>();
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  async read(request: ReadRequest): Promise<ReadResult> {
+    const known = this.#segments.get(request.topic.number);
+    if (known !== undefined) {
+      const result = await this.#readKnown(request, known);
+      if (result !== undefined && result.batches.length > 0) return result;
+    }
+    const segments = await this.#load(request.topic);
+    // Segments that are still the same and of which the last was read: there is nothing.
+    if (
+      known !== undefined &&
+      sameSegments(known, segments) &&
+      request.from >= firstOffset(segments, request.partition)
+    ) {
+      return { batches: [], next: request.from, more: false };
+    }
+    return (await this.#readKnown(request, segments)) ?? { batches: [], next: request.from, more: false };
+  }
+
+  /** `undefined` when a segment that should be there is not: retention has dropped it since. */
+  async #readKnown(request: ReadRequest, segments: readonly Segment[]): Promise<ReadResult | undefined> {
+    const { topic, partition } = request;
+    const from = Math.max(request.from, firstOffset(segments, partition));
+    for (let index = lastStartingAtOrBelow(segments, partition, from); index < segments.length; index += 1) {
+      const segment = segments[index];
+      if (segment === undefined) break;
+      const rows = await this.#rows(request, segment, from);
+      if (rows === undefined) return undefined;
+      const batches = rows.map(toBatch).filter((batch) => batch.baseOffset + batch.count > from);
+      const last = batches.at(-1);
+      if (last !== undefined) {
+        return {
+          batches,
+          next: last.baseOffset + last.count,
+          more: index < segments.length - 1 || isFull(request, batches),
+        };
+      }
+    }
+    this.#checkPartition(topic, partition);
+    return { batches: [], next: from, more: false };
+  }
+
+  async #rows(request: ReadRequest, segment: Segment, from: number): Promise<readonly BatchRow[] | undefined> {
+    try {
+      return await this.#pool.query<BatchRow>(`reading topic ${request.topic.name}`, segment.statement, [
+        request.partition,
+        from,
+        request.maxBatches ?? defaultMaxBatches,
+        request.maxCharacters ?? defaultMaxCharacters,
+      ]);
+    } catch (error) {
+      const undefinedTable = "42P01";
+      if (error instanceof SluiceError && error.sqlState === undefinedTable) return undefined;
+      throw error;
+    }
+  }
+
+  async #load(topic: TopicEntry): Promise<readonly Segment[]> {
+    const rows = await this.#pool.query<{ segment: number; starts: string }>(
+      `reading the segments of topic ${topic.name}`,
+      segmentsStatement,
+      [topic.number],
+    );
+    const segments = rows.map(
+      (row): Segment => ({
+        number: row.segment,
+        starts: row.starts.split(",").map(Number),
+        statement: readStatement
+          .replaceAll("{topic}", String(topic.number))
+          .replaceAll("{segment}", String(row.segment)),
+      }),
+    );
+    if (segments.length === 0) {
+      throw new SluiceError("UNKNOWN_TOPIC", `topic ${topic.name} is no longer in this database`);
+    }
+    this.#segments.set(topic.number, segments);
+    return segments;
+  }
+
+  #checkPartition(topic: TopicEntry, partition: number): void {
+    if (partition >= 0 && partition < topic.partitions) return;
+    throw new SluiceError(
+      "INVALID_OPTIONS",
+      `topic ${topic.name} has partitions 0 to ${topic.partitions - 1}, not ${partition}`,
+    );
+  }
+}
+
+function isFull(request: ReadRequest, batches: readonly ReadBatch[]): boolean {
+  const characters = batches.reduce((sum, batch) => sum + batch.characters, 0);
+  return (
+    batches.length >= (request.maxBatches ?? defaultMaxBatches) ||
+    characters >= (request.maxCharacters ?? defaultMaxCharacters)
+  );
+}
+
+function sameSegments(before: readonly Segment[], after: readonly Segment[]): boolean {
+  return before.length === after.length && before.every((segment, index) => segment.number === after[index]?.number);
+}
+
+function firstOffset(segments: readonly Segment[], partition: number): number {
+  return segments[0]?.starts[partition] ?? 0;
+}
+
+function lastStartingAtOrBelow(segments: readonly Segment[], partition: number, offset: number): number {
+  for (let index = segments.length - 1; index > 0; index -= 1) {
+    if ((segments[index]?.starts[partition] ?? 0) <= offset) return index;
+  }
+  return 0;
+}
+
+function toBatch(row: BatchRow): ReadBatch {
+  return {
+    baseOffset: Number(row.base_offset),
+    count: row.count,
+    characters: row.records.length,
+    appendedAtMs: Number(row.appended_at_ms),
+    producer: row.producer,
+    sequence: Number(row.sequence ?? 0),
+    keys: row.keys === null || row.keys === "[]" ? null : (JSON.parse(row.keys) as (string | null)[]),
+    values: JSON.parse(row.records) as unknown[],
+    attributes:
+      row.attributes === null || row.attributes === "[]"
+        ? null
+        : (JSON.parse(row.attributes) as (RecordAttributes | null)[]),
+  };
+}

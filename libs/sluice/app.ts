@@ -1,0 +1,156 @@
+import { Groups } from "@sluice/broker";
+import type { AnyConsumer, AnyTopic } from "@sluice/contract";
+import { type Duration, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
+import { Pool } from "@sluice/store";
+import { HandlerTransactions, type JoinedConsumer, Worker } from "@sluice/worker";
+import { asSluice, type ConnectOptions, closeConnection, openConnection, type Sluice } from "./connect.ts";
+
+/** What an app may be declared with. */
+export interface AppOptions {
+  /** Shown as the member's name, with the process's number. Default `"app"`. */
+  readonly name?: string;
+  /** Topics it sends to; those of its consumers are known already. */
+  readonly topics?: readonly AnyTopic[];
+  /** What it consumes. */
+  readonly consumers?: readonly AnyConsumer[];
+  /**
+   * A process that is not heard of for this long loses its partitions; default `"15s"`. (One that dies loses them at once:
+   * the server sees its connection close.)
+   */
+  readonly lease?: Duration;
+  /** How often a process renews its lease; default `"3s"`. Shorter than the lease. */
+  readonly heartbeat?: Duration;
+  /** How long handlers get to finish when the app stops or a partition moves; default `"30s"`. */
+  readonly drain?: Duration;
+  /** How often to look for messages that no doorbell told of; default `"500ms"`. */
+  readonly poll?: Duration;
+  /** Connections for `c.tx()`, at most; default 10. */
+  readonly transactionConnections?: number;
+}
+
+/** A declared app. Make one with {@link app}; nothing runs before {@link App.start}. */
+export interface App {
+  readonly name: string;
+  readonly topics: readonly AnyTopic[];
+  readonly consumers: readonly AnyConsumer[];
+  /**
+   * Connects and consumes. Resolves once the partitions that are free have been taken. Fails as `connect` does.
+   */
+  start(options?: Omit<ConnectOptions, "topics">): Promise<RunningApp>;
+}
+
+/** An app that runs. */
+export interface RunningApp {
+  /** Sends, over the app's own connections. Closed with the app. */
+  readonly sluice: Sluice;
+  /**
+   * Stops: begins no message any more, gives the handlers under way the drain's time, writes positions, gives partitions
+   * back, settles what was sent. Resolves with whether all handlers finished; what did not will be delivered again.
+   */
+  close(): Promise<boolean>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Declares an app: topics it sends to and consumers it runs.
+ *
+ * Fails with INVALID_OPTIONS and every problem at once.
+ *
+ * @example
+ * const running = await app({ name: "signup", consumers: [welcomeEmail] }).start()
+ */
+export function app(options: AppOptions): App {
+  const problems = appProblems(options);
+  if (problems.length > 0) throw problemsError("INVALID_OPTIONS", "the app is not declared well:", problems);
+  const consumers = options.consumers ?? [];
+  const topics = [...new Set([...(options.topics ?? []), ...consumers.map((consumer) => consumer.topic)])];
+  const name = options.name ?? "app";
+  return {
+    name,
+    topics,
+    consumers,
+    start: (connectOptions) => start(name, topics, consumers, options, connectOptions),
+  };
+}
+
+async function start(
+  name: string,
+  topics: readonly AnyTopic[],
+  consumers: readonly AnyConsumer[],
+  options: AppOptions,
+  connectOptions: Omit<ConnectOptions, "topics"> = {},
+): Promise<RunningApp> {
+  const connection = await openConnection({ name, ...connectOptions, topics });
+  const groups = new Groups(connection.pool);
+  const transactionPool = new Pool(connection.url, {
+    connections: options.transactionConnections ?? 10,
+    applicationName: `${name} handlers`,
+  });
+  const closeAll = async () => {
+    await closeConnection(connection);
+    await transactionPool.close();
+  };
+  try {
+    const joined: JoinedConsumer[] = [];
+    for (const consumer of consumers) {
+      const { entry } = await connection.producer.openTopic(consumer.topic);
+      joined.push({ consumer, entry, group: await groups.join(consumer.group, entry.number, consumer.start) });
+    }
+    const worker = new Worker(
+      { ...connection, groups, transactions: new HandlerTransactions(transactionPool) },
+      joined,
+      {
+        name: `${name} ${process.pid}`,
+        leaseMs: parseDurationMs(options.lease ?? "15s") ?? 0,
+        heartbeatMs: parseDurationMs(options.heartbeat ?? "3s") ?? 0,
+        drainMs: parseDurationMs(options.drain ?? "30s") ?? 0,
+        pollMs: parseDurationMs(options.poll ?? "500ms") ?? 0,
+      },
+    );
+    await worker.started;
+    let closing: Promise<boolean> | undefined;
+    const close = () => {
+      closing ??= worker.close().finally(closeAll);
+      return closing;
+    };
+    const closeQuietly = async () => {
+      await close();
+    };
+    return { sluice: asSluice(connection, closeQuietly), close, [Symbol.asyncDispose]: closeQuietly };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+function appProblems(options: AppOptions): Problem[] {
+  const problems: Problem[] = [];
+  const require = (holds: boolean, path: string, message: string) => {
+    if (!holds) problems.push({ path, message });
+  };
+  for (const name of ["lease", "heartbeat", "drain", "poll"] as const) {
+    const duration = options[name];
+    require(duration === undefined ||
+      (parseDurationMs(duration) ?? 0) > 0, name, 'must be a duration above zero, such as "3s"');
+  }
+  const leaseMs = parseDurationMs(options.lease ?? "15s") ?? 0;
+  const heartbeatMs = parseDurationMs(options.heartbeat ?? "3s") ?? 0;
+  require(heartbeatMs * 2 <=
+    leaseMs, "lease", `is ${leaseMs} ms; it must be at least twice the heartbeat of ${heartbeatMs} ms`);
+  const connections = options.transactionConnections;
+  require(connections === undefined ||
+    (Number.isInteger(connections) && connections >= 1), "transactionConnections", "must be a whole number above zero");
+  const seen = new Set<string>();
+  for (const { group, topic } of options.consumers ?? []) {
+    const name = `${group} of ${topic.name}`;
+    require(!seen.has(name), "consumers", `group ${name} is declared twice`);
+    seen.add(name);
+  }
+  const byName = new Map<string, AnyTopic>();
+  for (const topic of [...(options.topics ?? []), ...(options.consumers ?? []).map((consumer) => consumer.topic)]) {
+    const other = byName.get(topic.name);
+    require(other === undefined || other === topic, "topics", `topic ${topic.name} is declared twice`);
+    byName.set(topic.name, topic);
+  }
+  return problems;
+}

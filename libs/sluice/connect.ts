@@ -1,0 +1,182 @@
+import { Doorbell } from "@sluice/broker";
+import type { AnyTopic, SendResult, Topic } from "@sluice/contract";
+import {
+  type Clock,
+  type Duration,
+  jsonLogger,
+  type Logger,
+  type Problem,
+  parseDurationMs,
+  problemsError,
+  systemClock,
+} from "@sluice/kernel";
+import { type Log, PostgresLog } from "@sluice/log";
+import { checkSchema, checkServer, migrate, Pool } from "@sluice/store";
+import { Producer, type SendOptions } from "@sluice/worker";
+
+/** How to reach the database, and what this process may do there. */
+export interface ConnectOptions {
+  /** `postgres://user:password@host:port/database`. Default: the environment's `DATABASE_URL`. */
+  readonly url?: string;
+  /** Topics to look up, or make, before connecting resolves; others are when they are first sent to. */
+  readonly topics?: readonly AnyTopic[];
+  /** Whether to bring the schema up to date. Default true; when false, one that is too old is refused. */
+  readonly migrate?: boolean;
+  /** Whether topics that are not there are made. Default true. */
+  readonly createTopics?: boolean;
+  /** Records that may wait in this process; default 100,000. A send beyond that waits. */
+  readonly maxBufferedRecords?: number;
+  /** Characters of values that may wait in this process; default 64 Mi. */
+  readonly maxBufferedCharacters?: number;
+  /** How long a send waits for room before it fails with BUFFER_FULL. Default one minute. */
+  readonly maxBlock?: Duration;
+  /** For how long a send that fails is tried again, without doubling it. Default two minutes. */
+  readonly deliveryTimeout?: Duration;
+  /** Connections for sending and reading, at most. Default 6. */
+  readonly connections?: number;
+  /** Shown in `pg_stat_activity`. Default `"sluice"`. */
+  readonly name?: string;
+  /** Default: JSON lines on standard error, from `info` on. */
+  readonly logger?: Logger;
+}
+
+/** A connection that sends. Share one in the whole process. */
+export interface Sluice {
+  /**
+   * Sends one message, and resolves once it is durable: see `acks`. Concurrent sends share batches. A send whose answer was
+   * lost is repeated and never doubled.
+   *
+   * With `{ tx }`, a transaction of yours (drizzle's, or postgres.js's), the message enters the log if and only if that
+   * commits, and the result says `"queued"`.
+   *
+   * Fails with INVALID_VALUE or RECORD_TOO_LARGE (nothing was written), UNKNOWN_TOPIC, BUFFER_FULL, CLOSED, a DATABASE_…
+   * code (nothing was written), or COMMIT_UNKNOWN when the database could not be asked in time whether it was.
+   *
+   * @example
+   * const { partition, offset } = await sluice.send(signups, { userId: "u1", email: "a@example.com" })
+   * await db.transaction(async (tx) => { await tx.insert(users).values(user); await sluice.send(signups, user, { tx }) })
+   */
+  send<Value>(topic: Topic<Value>, value: Value, options?: SendOptions): Promise<SendResult>;
+  /**
+   * Sends many messages of one topic and resolves with a result for each, in order. All values are checked first: if one
+   * does not fit, none is sent. Messages of one partition keep their order and lie side by side; the batch as a whole is
+   * not one transaction unless you give it `{ tx }`.
+   */
+  sendBatch<Value>(topic: Topic<Value>, values: readonly Value[], options?: SendOptions): Promise<SendResult[]>;
+  /**
+   * Sends without a promise: one way, or with a callback that hears the outcome. Throws what {@link send} rejects with when
+   * the value is refused, and BUFFER_FULL at once when there is no room. An outcome that nobody hears is logged.
+   */
+  post<Value>(
+    topic: Topic<Value>,
+    value: Value,
+    options?: Omit<SendOptions, "tx">,
+    onOutcome?: (error: unknown, result: SendResult | undefined) => void,
+  ): void;
+  /** Resolves when everything sent so far is settled, one way or the other. */
+  flush(): Promise<void>;
+  /** Settles what was sent, then ends the connections. Sends after that fail with CLOSED. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Everything a process shares; the app builds its worker on it. */
+export interface Connection {
+  readonly url: string;
+  readonly pool: Pool;
+  readonly log: Log;
+  readonly doorbell: Doorbell;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly producer: Producer;
+}
+
+/**
+ * Connects for sending: checks the server, brings the schema up to date, looks up the topics.
+ *
+ * Fails with INVALID_OPTIONS (all problems at once), DATABASE_UNREACHABLE, DATABASE_AUTHENTICATION, DATABASE_PRIVILEGE,
+ * DATABASE_TOO_OLD, SCHEMA_NEWER, SCHEMA_OLDER, SCHEMA_CHANGED or UNKNOWN_TOPIC; nothing stays open then.
+ *
+ * @example
+ * await using sluice = await connect({ topics: [signups] })
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Sluice> {
+  const connection = await openConnection(options);
+  return asSluice(connection, () => closeConnection(connection));
+}
+
+/** As {@link connect}, with everything in the open. */
+export async function openConnection(options: ConnectOptions): Promise<Connection> {
+  const url = options.url ?? process.env["DATABASE_URL"];
+  const problems = connectProblems(options, url);
+  if (problems.length > 0 || url === undefined) {
+    throw problemsError("INVALID_OPTIONS", "the connection is not configured well:", problems);
+  }
+  const logger = options.logger ?? jsonLogger();
+  const pool = new Pool(url, { connections: options.connections ?? 6, applicationName: options.name ?? "sluice" });
+  try {
+    await checkServer(pool);
+    if (options.migrate === false) await checkSchema(pool.sql);
+    else await migrate(pool.sql);
+    const log = new PostgresLog(pool);
+    const doorbell = new Doorbell(pool, logger);
+    const producer = await Producer.open(
+      { pool, log, doorbell, logger, clock: systemClock },
+      {
+        maxBufferedRecords: options.maxBufferedRecords ?? 100_000,
+        maxBufferedCharacters: options.maxBufferedCharacters ?? 64 * 1_048_576,
+        maxBlockMs: parseDurationMs(options.maxBlock ?? "1m") ?? 0,
+        deliveryTimeoutMs: parseDurationMs(options.deliveryTimeout ?? "2m") ?? 0,
+        createTopics: options.createTopics ?? true,
+      },
+    );
+    for (const topic of options.topics ?? []) await producer.openTopic(topic);
+    return { url, pool, log, doorbell, logger, clock: systemClock, producer };
+  } catch (error) {
+    await pool.close(0);
+    throw error;
+  }
+}
+
+/** Settles what was sent, rings what is to be rung, ends the connections. */
+export async function closeConnection({ producer, doorbell, pool }: Connection): Promise<void> {
+  await producer.close();
+  await doorbell.idle();
+  await pool.close();
+}
+
+/** A connection's producer as users see it. */
+export function asSluice({ producer }: Connection, close: () => Promise<void>): Sluice {
+  let closing: Promise<void> | undefined;
+  const closeOnce = () => {
+    closing ??= close();
+    return closing;
+  };
+  return {
+    send: (topic, value, options) => producer.send(topic, value, options),
+    sendBatch: (topic, values, options) => producer.sendBatch(topic, values, options),
+    post: (topic, value, options = {}, onOutcome) => producer.post(topic, value, options, onOutcome),
+    flush: () => producer.flush(),
+    close: closeOnce,
+    [Symbol.asyncDispose]: closeOnce,
+  };
+}
+
+function connectProblems(options: ConnectOptions, url: string | undefined): Problem[] {
+  const problems: Problem[] = [];
+  const require = (holds: boolean, path: string, message: string) => {
+    if (!holds) problems.push({ path, message });
+  };
+  require(url !== undefined && url !== "", "url", "is missing, and the environment has no DATABASE_URL");
+  for (const name of ["maxBufferedRecords", "maxBufferedCharacters", "connections"] as const) {
+    const count = options[name];
+    require(count === undefined || (Number.isInteger(count) && count >= 1), name, "must be a whole number above zero");
+  }
+  require(options.connections === undefined || options.connections >= 2, "connections", "must be at least 2");
+  for (const name of ["maxBlock", "deliveryTimeout"] as const) {
+    const duration = options[name];
+    require(duration === undefined ||
+      parseDurationMs(duration) !== undefined, name, 'must be a duration such as "30s"');
+  }
+  return problems;
+}

@@ -1,0 +1,15 @@
+import ledger from "../../migrations/0000_ledger.sql" with { type: "text" };
+import log from "../../migrations/0001_log.sql" with { type: "text" };
+import groups from "../../migrations/0002_groups.sql" with { type: "text" };
+import outbox from "../../migrations/0003_outbox.sql" with { type: "text" };
+import views from "../../migrations/0004_views.sql" with { type: "text" };
+import { defineMigration, type Migration } from "./migration.ts";
+
+/** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
+export const migrations: readonly Migration[] = [
+  defineMigration("0000_ledger", ledger),
+  defineMigration("0001_log", log),
+  defineMigration("0002_groups", groups),
+  defineMigration("0003_outbox", outbox),
+  defineMigration("0004_views", views),
+];

@@ -1,0 +1,107 @@
+import { SluiceError } from "@sluice/kernel";
+import postgres from "postgres";
+import { toDatabaseError } from "./database-error.ts";
+import { withDeadline } from "./deadline.ts";
+
+/** A value that a statement of Sluice takes: arrays travel as array literals in text. */
+export type StatementParameter = string | number | boolean | null;
+
+/** A row as it comes: 64-bit integers and arrays are text, so that nothing is rounded on the way. */
+export type StatementRow = Readonly<Record<string, unknown>>;
+
+export interface PoolOptions {
+  /** Connections at most; opened when needed. */
+  readonly connections: number;
+  /** Shown in `pg_stat_activity`. */
+  readonly applicationName: string;
+  /** How long one call may take before it fails with DATABASE_TIMEOUT. Default 30,000. */
+  readonly deadlineMs?: number;
+}
+
+/**
+ * The way of every statement of Sluice into Postgres: prepared once per connection, bounded in time, its errors
+ * classified. Failures are SluiceErrors; nothing else is thrown.
+ */
+export class Pool {
+  readonly sql: postgres.Sql;
+  readonly #deadlineMs: number;
+
+  constructor(url: string, options: PoolOptions) {
+    this.#deadlineMs = options.deadlineMs ?? 30_000;
+    this.sql = connectOptions(url, {
+      max: options.connections,
+      connection: { application_name: options.applicationName },
+    });
+  }
+
+  /**
+   * Runs one statement from an .sql file and gives its rows.
+   *
+   * @param what names the call in errors, for people: `"appending to topic signups"`
+   */
+  async query<Row extends StatementRow>(
+    what: string,
+    statement: string,
+    parameters: readonly StatementParameter[] = [],
+    deadlineMs = this.#deadlineMs,
+  ): Promise<Row[]> {
+    try {
+      const rows = this.sql.unsafe<Row[]>(statement, parameters as StatementParameter[], { prepare: true });
+      return await withDeadline(rows, deadlineMs, what);
+    } catch (error) {
+      throw explain(what, error);
+    }
+  }
+
+  /** Ends its connections; statements under way get `timeoutMs` to finish. */
+  async close(timeoutMs = 5_000): Promise<void> {
+    await this.sql.end({ timeout: timeoutMs / 1_000 });
+  }
+}
+
+/** A classified error that also tells what was being done. */
+export function explain(what: string, error: unknown): SluiceError {
+  const classified = toDatabaseError(error);
+  if (classified.message.startsWith(what)) return classified;
+  return new SluiceError(classified.code, `${what}: ${classified.message}`, {
+    cause: classified.cause ?? error,
+    problems: classified.problems,
+    ...(classified.sqlState === undefined ? {} : { sqlState: classified.sqlState }),
+  });
+}
+
+/**
+ * A postgres.js client as Sluice wants it: no type look-up at connect (nothing here needs it), notices dropped, a bounded
+ * wait for the connection. A URL that does not parse is INVALID_OPTIONS.
+ */
+export function connectOptions(url: string, options: postgres.Options<Record<string, never>>): postgres.Sql {
+  try {
+    new URL(url);
+  } catch (error) {
+    throw new SluiceError(
+      "INVALID_OPTIONS",
+      "DATABASE_URL is not a URL such as postgres://user:password@host:5432/database",
+      {
+        cause: error,
+      },
+    );
+  }
+  return postgres(url, {
+    fetch_types: false,
+    connect_timeout: 10,
+    idle_timeout: 0,
+    max_lifetime: null,
+    onnotice: () => undefined,
+    ...options,
+  }) as postgres.Sql;
+}
+
+/** `[1, 2]` as the array literal `{1,2}`. */
+export function arrayLiteral(numbers: readonly number[]): string {
+  return `{${numbers.join(",")}}`;
+}
+
+/** Texts and nulls as an array literal, quoted. */
+export function textArrayLiteral(texts: readonly (string | null)[]): string {
+  return `{${texts.map((text) => (text === null ? "NULL" : `"${text.replace(/["\\]/g, "\\$&")}"`)).join(",")}}`;
+}

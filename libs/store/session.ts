@@ -1,0 +1,122 @@
+import { SluiceError } from "@sluice/kernel";
+import type postgres from "postgres";
+import { withDeadline } from "./deadline.ts";
+import { connectOptions, explain, type StatementParameter, type StatementRow } from "./pool.ts";
+
+/** The advisory lock classes of migrations/0001_log.sql that sessions hold. */
+export const lockClass = { owner: 1936487684, member: 1936487685, duty: 1936487686 } as const;
+
+export interface SessionOptions {
+  readonly applicationName: string;
+  /** The server ends the session, and with it its locks, when nothing is heard from it for this long. */
+  readonly leaseMs: number;
+  /** A doorbell rang. */
+  readonly onNotify: (payload: string) => void;
+  /** The connection is gone, and with it every lock. Called once; never after `close`. */
+  readonly onLost: () => void;
+}
+
+/**
+ * The one connection of a process that holds its advisory locks and its LISTEN: never pooled, never recycled, never
+ * silently reconnected. When it is lost, what it stood for is lost; open another.
+ */
+export class Session {
+  readonly #sql: postgres.Sql;
+  #state: "opening" | "open" | "lost" | "closed" = "opening";
+  #backendPid = 0;
+
+  private constructor(sql: postgres.Sql) {
+    this.#sql = sql;
+  }
+
+  /** Opens a session that listens. Fails as any call to the database does. */
+  static async open(url: string, options: SessionOptions): Promise<Session> {
+    const holder: { session?: Session } = {};
+    const sql = connectOptions(url, {
+      max: 1,
+      connection: { application_name: options.applicationName },
+      // Not in the driver's types, but its own listen() is built on both.
+      ...({
+        onnotify: (_channel: string, payload: string) => options.onNotify(payload),
+        onclose: () => holder.session?.lost(options.onLost),
+      } as object),
+    });
+    const session = new Session(sql);
+    holder.session = session;
+    try {
+      const rows = await withDeadline(
+        sql.unsafe<{ pid: number }[]>(
+          `select pg_backend_pid() as pid,
+            set_config('idle_session_timeout', '${options.leaseMs}', false),
+            set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+            set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false)`,
+        ),
+        15_000,
+        "opening a session",
+      );
+      await withDeadline(sql.unsafe("listen sluice"), 15_000, "opening a session");
+      session.#backendPid = rows[0]?.pid ?? 0;
+      session.#state = "open";
+      return session;
+    } catch (error) {
+      session.#state = "closed";
+      await sql.end({ timeout: 0 });
+      throw explain("opening a session", error);
+    }
+  }
+
+  /** The server process behind it. */
+  get backendPid(): number {
+    return this.#backendPid;
+  }
+
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  /** Runs one statement on this connection. Fails with DATABASE_UNREACHABLE once it is lost, CLOSED once it is closed. */
+  async query<Row extends StatementRow>(
+    what: string,
+    statement: string,
+    parameters: readonly StatementParameter[] = [],
+    deadlineMs = 10_000,
+  ): Promise<Row[]> {
+    if (this.#state === "lost") throw new SluiceError("DATABASE_UNREACHABLE", `${what}: the session was lost`);
+    if (this.#state !== "open") throw new SluiceError("CLOSED", `${what}: the session is closed`);
+    try {
+      const rows = this.#sql.unsafe<Row[]>(statement, parameters as StatementParameter[], { prepare: true });
+      return await withDeadline(rows, deadlineMs, what);
+    } catch (error) {
+      throw explain(what, error);
+    }
+  }
+
+  /** Takes a session lock if it is free. Never waits. */
+  async tryLock(kind: keyof typeof lockClass, key: number): Promise<boolean> {
+    const rows = await this.query<{ taken: boolean }>(
+      `locking ${kind} ${key}`,
+      "select pg_try_advisory_lock($1, $2) as taken",
+      [lockClass[kind], key],
+    );
+    return rows[0]?.taken === true;
+  }
+
+  /** Lets a session lock go. */
+  async unlock(kind: keyof typeof lockClass, key: number): Promise<void> {
+    await this.query(`unlocking ${kind} ${key}`, "select pg_advisory_unlock($1, $2)", [lockClass[kind], key]);
+  }
+
+  /** Ends the connection; the server frees its locks at once. */
+  async close(): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    await this.#sql.end({ timeout: 2 });
+  }
+
+  private lost(onLost: () => void): void {
+    if (this.#state !== "open") return;
+    this.#state = "lost";
+    // The driver would open another connection for the next statement, one without locks: never let it.
+    this.#sql.end({ timeout: 0 }).then(onLost, onLost);
+  }
+}

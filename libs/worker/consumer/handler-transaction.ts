@@ -1,0 +1,87 @@
+import { type Deferred, deferred, SluiceError, toError } from "@sluice/kernel";
+import { explain, type Pool } from "@sluice/store";
+import { sql } from "drizzle-orm";
+import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
+
+type HandlerDatabase = PostgresJsDatabase<Record<string, never>>;
+
+/** The transaction that a handler writes in: drizzle's, over Sluice's own connections. */
+export type DrizzleHandlerTransaction = Parameters<Parameters<HandlerDatabase["transaction"]>[0]>[0];
+
+declare module "@sluice/contract" {
+  interface HandlerTransaction extends DrizzleHandlerTransaction {}
+}
+
+/** How a handler's transaction ended: its message is done; it was done before; or somebody else owns the partition. */
+export type MarkOutcome = "done" | "already" | "fenced";
+
+/** Opens transactions for handlers, over connections that nothing else uses: a handler that holds one may still send. */
+export class HandlerTransactions {
+  readonly #database: HandlerDatabase;
+
+  constructor(pool: Pool) {
+    this.#database = drizzle({ client: pool.sql });
+  }
+
+  /** Begins one. Fails as any call to the database does. */
+  async open(): Promise<OpenTransaction> {
+    const opened = deferred<DrizzleHandlerTransaction>();
+    const finished = deferred<void>();
+    const whole = this.#database.transaction(async (tx) => {
+      opened.resolve(tx);
+      await finished.promise;
+    });
+    // Whoever waits for either hears of a failure; a transaction that fails to begin never resolves `opened` by itself.
+    whole.catch((error: unknown) => opened.reject(error));
+    try {
+      return new OpenTransaction(await opened.promise, whole, finished);
+    } catch (error) {
+      throw explain("opening a handler's transaction", error);
+    }
+  }
+}
+
+/** A handler's transaction under way. */
+export class OpenTransaction {
+  readonly tx: DrizzleHandlerTransaction;
+  readonly #whole: Promise<void>;
+  readonly #finished: Deferred<void>;
+
+  constructor(tx: DrizzleHandlerTransaction, whole: Promise<void>, finished: Deferred<void>) {
+    this.tx = tx;
+    this.#whole = whole;
+    this.#finished = finished;
+  }
+
+  /**
+   * Marks the message as done and commits, or rolls back when it cannot be marked. When it throws, nothing is known to have
+   * been committed; handing the message over again is safe, because the mark is there if it was.
+   */
+  async commit(position: number, epoch: number, offset: number): Promise<MarkOutcome> {
+    try {
+      const rows = await this.tx.execute<{ outcome: MarkOutcome }>(
+        sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
+      );
+      const outcome = rows[0]?.outcome ?? "fenced";
+      if (outcome !== "done") {
+        await this.rollback();
+        return outcome;
+      }
+      this.#finished.resolve();
+      await this.#whole;
+      return "done";
+    } catch (error) {
+      await this.rollback();
+      throw explain("committing a handler's transaction", error);
+    }
+  }
+
+  /** Undoes everything. Never fails: a transaction that cannot be rolled back has lost its connection, and so its work. */
+  async rollback(): Promise<void> {
+    this.#finished.reject(new SluiceError("CLOSED", "rolled back"));
+    await this.#whole.then(
+      () => undefined,
+      (error: unknown) => toError(error),
+    );
+  }
+}

@@ -1,0 +1,79 @@
+/** Something to be done for a key. Tasks of one key run one after the other, `null` keys side by side. */
+export interface KeyedTask {
+  readonly key: string | null;
+}
+
+/**
+ * Runs up to `concurrency` tasks at a time, never two of one key, each key's in the order in which they came. A task that
+ * is put off keeps its key waiting but gives its place to others.
+ */
+export class KeyedQueue<Task extends KeyedTask> {
+  readonly #concurrency: number;
+  readonly #start: (task: Task) => void;
+  /** Tasks that wait behind one of their key which runs or is put off. */
+  readonly #behind = new Map<string, Task[]>();
+  #ready: Task[] = [];
+  #readyAt = 0;
+  #running = 0;
+  #stopped = false;
+
+  /** @param start begins a task; it ends with `finished` or `putOff`, never synchronously */
+  constructor(concurrency: number, start: (task: Task) => void) {
+    this.#concurrency = concurrency;
+    this.#start = start;
+  }
+
+  add(task: Task): void {
+    if (task.key !== null) {
+      const behind = this.#behind.get(task.key);
+      if (behind !== undefined) {
+        behind.push(task);
+        return;
+      }
+      this.#behind.set(task.key, []);
+    }
+    this.#ready.push(task);
+    this.#pump();
+  }
+
+  /** A task is over: the next of its key may run. */
+  finished(task: Task): void {
+    this.#running -= 1;
+    if (task.key !== null) {
+      const next = this.#behind.get(task.key)?.shift();
+      if (next === undefined) this.#behind.delete(task.key);
+      else this.#ready.push(next);
+    }
+    this.#pump();
+  }
+
+  /** A task will run again later, by {@link resume}; its key waits until then. */
+  putOff(): void {
+    this.#running -= 1;
+    this.#pump();
+  }
+
+  /** A task that was put off is to run again. */
+  resume(task: Task): void {
+    this.#ready.push(task);
+    this.#pump();
+  }
+
+  /** Begins nothing any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #pump(): void {
+    while (!this.#stopped && this.#running < this.#concurrency && this.#readyAt < this.#ready.length) {
+      const task = this.#ready[this.#readyAt] as Task;
+      this.#readyAt += 1;
+      if (this.#readyAt === this.#ready.length || this.#readyAt > 4_096) {
+        this.#ready = this.#ready.slice(this.#readyAt);
+        this.#readyAt = 0;
+      }
+      this.#running += 1;
+      this.#start(task);
+    }
+  }
+}

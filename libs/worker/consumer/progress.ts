@@ -1,0 +1,78 @@
+import type { OffsetRange } from "@sluice/broker";
+
+/**
+ * How far one owner is in one partition, when messages finish out of order: everything below `next` is done, and above it
+ * what {@link ranges} says.
+ */
+export class Progress {
+  #next: number;
+  /** Done above `next`, apart from each other, ascending. */
+  #ranges: OffsetRange[];
+  /** Done since the ranges were last folded together; disjoint from them. */
+  readonly #recent = new Set<number>();
+
+  constructor(next: number, doneAbove: readonly OffsetRange[]) {
+    this.#next = next;
+    this.#ranges = [...doneAbove];
+    this.#advance();
+  }
+
+  /** Everything below is done. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** Marks one offset as done; doing so again changes nothing. */
+  done(offset: number): void {
+    if (offset === this.#next) {
+      this.#next += 1;
+      if (this.#recent.size > 0 || this.#ranges.length > 0) this.#advance();
+    } else if (offset > this.#next && !this.isDone(offset)) {
+      this.#recent.add(offset);
+    }
+  }
+
+  /** Whether an offset is done. */
+  isDone(offset: number): boolean {
+    if (offset < this.#next || this.#recent.has(offset)) return true;
+    return this.#ranges.length > 0 && this.#ranges.some(([from, to]) => from <= offset && offset < to);
+  }
+
+  /** Nothing below `offset` exists any more (retention): as if it were done. */
+  skipTo(offset: number): void {
+    if (offset <= this.#next) return;
+    this.#next = offset;
+    for (const recent of this.#recent) if (recent < offset) this.#recent.delete(recent);
+    this.#ranges = this.#ranges.flatMap(([from, to]): OffsetRange[] =>
+      to <= offset ? [] : [[Math.max(from, offset), to]],
+    );
+    this.#advance();
+  }
+
+  /** What is done above `next`, as ranges. */
+  ranges(): readonly OffsetRange[] {
+    if (this.#recent.size > 0) {
+      const merged: [number, number][] = [];
+      const singles = [...this.#recent].map((offset): OffsetRange => [offset, offset + 1]);
+      for (const [from, to] of [...this.#ranges, ...singles].sort((a, b) => a[0] - b[0])) {
+        const last = merged.at(-1);
+        if (last !== undefined && from <= last[1]) last[1] = Math.max(last[1], to);
+        else merged.push([from, to]);
+      }
+      this.#ranges = merged;
+      this.#recent.clear();
+    }
+    return this.#ranges;
+  }
+
+  #advance(): void {
+    for (;;) {
+      const first = this.#ranges[0];
+      if (this.#recent.delete(this.#next)) this.#next += 1;
+      else if (first !== undefined && first[0] <= this.#next) {
+        this.#next = Math.max(this.#next, first[1]);
+        this.#ranges.shift();
+      } else return;
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import { Buffer } from "node:buffer";
+import { type AnyTopic, isUnstorable, type RecordOptions } from "@sluice/contract";
+import { limits, type Problem, problemsError, SluiceError } from "@sluice/kernel";
+
+/** A record as the log takes it. */
+export interface EncodedRecord {
+  readonly key: string | null;
+  /** The value as JSON. */
+  readonly value: string;
+  /** `{headers?, timestamp?}` as JSON; `null` when there is neither. */
+  readonly attributes: string | null;
+}
+
+/**
+ * Checks a value and what comes with it, and encodes them. Fails with INVALID_VALUE (with paths) or RECORD_TOO_LARGE;
+ * nothing has been written then.
+ */
+export function encodeRecord<Value>(topic: AnyTopic, value: Value, options: RecordOptions): EncodedRecord {
+  const text = topic.codec.encode(value);
+  // A UTF-16 unit takes at most three bytes, so short texts need no counting.
+  if (text.length * 3 > topic.maxValueBytes && Buffer.byteLength(text) > topic.maxValueBytes) {
+    throw tooLarge(topic, "value", Buffer.byteLength(text), topic.maxValueBytes);
+  }
+  const key = options.key === undefined ? topic.key(value) : options.key;
+  if (key !== null) checkKey(topic, key);
+  return { key, value: text, attributes: encodeAttributes(topic, options) };
+}
+
+function checkKey(topic: AnyTopic, key: string): void {
+  if (typeof key !== "string") {
+    throw refuse(topic, [{ path: "key", message: `must be a string or null, not ${typeof key}` }]);
+  }
+  if (key.length * 3 > limits.keyBytes && Buffer.byteLength(key) > limits.keyBytes) {
+    throw tooLarge(topic, "key", Buffer.byteLength(key), limits.keyBytes);
+  }
+  if (isUnstorable(key)) {
+    throw refuse(topic, [{ path: "key", message: "holds a NUL character or a lone surrogate" }]);
+  }
+}
+
+function encodeAttributes(topic: AnyTopic, { headers, timestamp }: RecordOptions): string | null {
+  if (headers === undefined && timestamp === undefined) return null;
+  const problems: Problem[] = [];
+  if (timestamp !== undefined && !Number.isSafeInteger(timestamp)) {
+    problems.push({ path: "timestamp", message: "must be whole milliseconds since 1970" });
+  }
+  for (const [name, header] of Object.entries(headers ?? {})) {
+    if (typeof header !== "string") problems.push({ path: `headers.${name}`, message: "must be a string" });
+    else if (isUnstorable(name) || isUnstorable(header)) {
+      problems.push({ path: `headers.${name}`, message: "holds a NUL character or a lone surrogate" });
+    }
+  }
+  if (problems.length > 0) throw refuse(topic, problems);
+  const text = JSON.stringify({ headers, timestamp });
+  const bytes = Buffer.byteLength(text);
+  if (bytes > limits.headersBytes) throw tooLarge(topic, "headers", bytes, limits.headersBytes);
+  return text;
+}
+
+function refuse(topic: AnyTopic, problems: readonly Problem[]): SluiceError {
+  return problemsError("INVALID_VALUE", `a record cannot be sent; nothing was sent to topic ${topic.name}`, problems);
+}
+
+function tooLarge(topic: AnyTopic, what: string, bytes: number, limit: number): SluiceError {
+  return new SluiceError(
+    "RECORD_TOO_LARGE",
+    `the ${what} has ${bytes} bytes and topic ${topic.name} takes ${limit}; nothing was sent. Keep large things elsewhere and send where they are.`,
+    { problems: [{ path: what, message: `${bytes} bytes, at most ${limit}` }] },
+  );
+}

@@ -1,0 +1,174 @@
+import type { Doorbell } from "@sluice/broker";
+import type { AnyTopic, Partitioner } from "@sluice/contract";
+import { type Clock, isSluiceError, type Logger, SluiceError, toError } from "@sluice/kernel";
+import type { Log, TopicEntry } from "@sluice/log";
+import { Accumulator, type Flush, type PendingRecord } from "./accumulator.ts";
+
+/** What a producer needs to append to any topic. */
+export interface FlushContext {
+  readonly log: Log;
+  readonly doorbell: Doorbell;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly producer: number;
+  /** Reserves numbers for records: they name each of this producer's records for ever. */
+  readonly reserveSequence: (count: number) => number;
+  /** Called when records have left the buffer, appended or failed. */
+  readonly onSettled: (records: number, characters: number) => void;
+  /** For how long an append is tried again, in milliseconds. */
+  readonly deliveryTimeoutMs: number;
+  /** One try's deadline, in milliseconds. */
+  readonly attemptTimeoutMs: number;
+}
+
+/** A flush this long after the last one finds the topic quiet: nobody to contend with for the notification lock. */
+const quietMs = 5;
+const firstRetryMs = 20;
+const longestRetryMs = 2_000;
+
+/**
+ * Appends the records of one topic. One flush is under way at a time and what arrives meanwhile is the next one, so a
+ * lone record leaves at once and many callers share large batches; there is no timer.
+ */
+export class TopicProducer {
+  readonly entry: TopicEntry;
+  readonly #context: FlushContext;
+  readonly #accumulator = new Accumulator();
+  readonly #partitioner: Partitioner;
+  readonly #waiting = (partition: number) => this.#accumulator.count(partition);
+  #flushing: Promise<void> | undefined;
+  #lastFlushAt = Number.NEGATIVE_INFINITY;
+
+  constructor(topic: AnyTopic, entry: TopicEntry, context: FlushContext) {
+    this.entry = entry;
+    this.#context = context;
+    this.#partitioner = topic.partitioner();
+  }
+
+  /** The partition of a record: the one that was asked for, else the partitioner's. Fails with INVALID_OPTIONS when there is no such one. */
+  pickPartition(key: string | null, wanted: number | undefined): number {
+    const { partitions, name } = this.entry;
+    const partition = wanted ?? this.#partitioner({ key, partitions, waiting: this.#waiting });
+    if (Number.isInteger(partition) && partition >= 0 && partition < partitions) return partition;
+    throw new SluiceError(
+      "INVALID_OPTIONS",
+      `topic ${name} has partitions 0 to ${partitions - 1}, not ${partition}; nothing was sent`,
+    );
+  }
+
+  /** Takes a record; its completion hears what becomes of it. */
+  add(partition: number, record: PendingRecord): void {
+    this.#accumulator.add(partition, record);
+    // Begun in a microtask, so that what the same turn of the caller sends goes along.
+    this.#flushing ??= Promise.resolve().then(() => this.#run());
+  }
+
+  /** Resolves when everything taken so far is settled. */
+  async idle(): Promise<void> {
+    while (this.#flushing !== undefined) await this.#flushing;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#accumulator.isEmpty) {
+      const flush = this.#accumulator.take();
+      const sequence = this.#context.reserveSequence(flush.recordCount);
+      try {
+        const offsets = await this.#append(flush, sequence);
+        this.#settle(flush, sequence, offsets);
+      } catch (error) {
+        for (const records of flush.records) {
+          for (const record of records) record.completion.failed(record.index, error);
+        }
+      }
+      this.#context.onSettled(flush.recordCount, flush.characters);
+    }
+    this.#flushing = undefined;
+  }
+
+  /** Tries until it is known what became of the flush, or the time is up. */
+  async #append(flush: Flush, sequence: number): Promise<readonly number[]> {
+    const { log, doorbell, clock, logger, producer, deliveryTimeoutMs, attemptTimeoutMs } = this.#context;
+    const deadline = clock.now() + deliveryTimeoutMs;
+    const quiet = performance.now() - this.#lastFlushAt >= quietMs;
+    let repeat = false;
+    for (let waitMs = firstRetryMs; ; waitMs = Math.min(waitMs * 2, longestRetryMs)) {
+      try {
+        const offsets = await log.append({
+          topic: this.entry,
+          entries: flush.entries,
+          producer,
+          sequence,
+          repeat,
+          acks: flush.acks,
+          ring: quiet,
+          deadlineMs: attemptTimeoutMs,
+        });
+        this.#lastFlushAt = performance.now();
+        if (!quiet)
+          doorbell.ringLog(
+            this.entry.number,
+            flush.entries.map((entry) => entry.partition),
+          );
+        return offsets;
+      } catch (error) {
+        repeat ||= mayHaveTakenEffect(error);
+        if (!isWorthRepeating(error) || clock.now() + waitMs > deadline) throw verdict(error, repeat, this.entry.name);
+        logger.log("warn", "an append failed and is tried again; it will not be doubled", {
+          topic: this.entry.name,
+          records: flush.recordCount,
+          error: toError(error),
+        });
+        await new Promise<void>((resolve) => setTimeout(resolve, waitMs));
+      }
+    }
+  }
+
+  #settle(flush: Flush, sequence: number, offsets: readonly number[]): void {
+    const { logger, producer } = this.#context;
+    const debug = logger.isEnabled("debug");
+    let number = sequence;
+    for (const [index, entry] of flush.entries.entries()) {
+      const first = offsets[index] as number;
+      const records = flush.records[index] as readonly PendingRecord[];
+      for (let at = 0; at < records.length; at += 1, number += 1) {
+        const record = records[at] as PendingRecord;
+        record.completion.appended(record.index, entry.partition, first + at, number);
+        if (debug) {
+          logger.log("debug", "sent", {
+            topic: this.entry.name,
+            partition: entry.partition,
+            offset: first + at,
+            key: record.key,
+            id: `${producer}-${number}`,
+          });
+        }
+      }
+    }
+  }
+}
+
+const uniqueViolation = "23505";
+
+/**
+ * Whether the database may have committed although the answer is an error: the connection or the deadline went. A server
+ * that answers with an error of the statement has rolled back; one that shuts down may have committed before it said so.
+ */
+function mayHaveTakenEffect(error: unknown): boolean {
+  if (!isSluiceError(error)) return true;
+  if (error.sqlState === undefined) return true;
+  return error.sqlState === uniqueViolation || /^(57P|08)/.test(error.sqlState);
+}
+
+function isWorthRepeating(error: unknown): boolean {
+  // The sequence is there already: an earlier try took effect after all, and a repeat will tell where.
+  return isSluiceError(error) && (error.retryable || error.sqlState === uniqueViolation);
+}
+
+function verdict(error: unknown, unknown: boolean, topic: string): unknown {
+  if (!unknown || !isWorthRepeating(error)) return error;
+  return new SluiceError(
+    "COMMIT_UNKNOWN",
+    `sending to topic ${topic}: the database could not be asked in time whether the records were appended. They may be in the log.`,
+    { cause: error },
+  );
+}

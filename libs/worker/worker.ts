@@ -1,0 +1,370 @@
+import {
+  addMember,
+  assignSticky,
+  type Doorbell,
+  Duty,
+  type GroupPosition,
+  type Groups,
+  parseRing,
+  Relay,
+  removeDeadMembers,
+  removeMember,
+  renewLease,
+  subscribe,
+} from "@sluice/broker";
+import type { AnyConsumer } from "@sluice/contract";
+import { type Clock, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
+import type { Log, TopicEntry } from "@sluice/log";
+import { type Pool, Session } from "@sluice/store";
+import type { HandlerTransactions } from "./consumer/handler-transaction.ts";
+import { PartitionConsumer } from "./consumer/partition-consumer.ts";
+import { PositionWriter } from "./consumer/position-writer.ts";
+
+/** How a worker lives. */
+export interface WorkerOptions {
+  /** Shown in sluice.members. */
+  readonly name: string;
+  /** A member that is not heard of for this long has lost its partitions. Longer than the heartbeat. */
+  readonly leaseMs: number;
+  readonly heartbeatMs: number;
+  /** How long handlers get to finish when their partition is taken away or the worker closes. */
+  readonly drainMs: number;
+  /** How often to look for records that no doorbell told of. */
+  readonly pollMs: number;
+}
+
+/** A consumer with its topic as the database knows it and its group's number. */
+export interface JoinedConsumer {
+  readonly consumer: AnyConsumer;
+  readonly entry: TopicEntry;
+  readonly group: number;
+}
+
+/** A worker's surroundings. */
+export interface WorkerContext {
+  readonly url: string;
+  readonly pool: Pool;
+  readonly log: Log;
+  readonly groups: Groups;
+  readonly doorbell: Doorbell;
+  readonly transactions: HandlerTransactions;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** How often members look at who lives: a crashed one's partitions move within this and a little. */
+const surveyMs = 500;
+/** How often old segments are looked for. */
+const retentionMs = 30_000;
+const reconnectMs = 250;
+
+/**
+ * All consumers of a process over one session connection: takes part in their groups, owns the partitions that are assigned
+ * to it, and stands for the duties that one process does for all. When the session is lost, everything it owned is
+ * void: it begins again as a new member.
+ */
+export class Worker {
+  readonly #context: WorkerContext;
+  readonly #options: WorkerOptions;
+  readonly #joined: readonly JoinedConsumer[];
+  readonly #owned = new Map<number, PartitionConsumer>();
+  readonly #survey = new Signal();
+  readonly #writer: PositionWriter;
+  readonly #started = Promise.withResolvers<void>();
+  readonly #run: Promise<void>;
+  #session: Session | undefined;
+  #duties: readonly Duty[] = [];
+  #closed = false;
+
+  constructor(context: WorkerContext, joined: readonly JoinedConsumer[], options: WorkerOptions) {
+    this.#context = context;
+    this.#joined = joined;
+    this.#options = options;
+    this.#writer = new PositionWriter(context.groups, context.logger, () => this.#owned.values());
+    this.#run = this.#live();
+  }
+
+  /** Resolves once it is a member and has taken the partitions that are free for it. Rejects if it cannot become one. */
+  get started(): Promise<void> {
+    return this.#started.promise;
+  }
+
+  /** The partitions it owns at the moment. */
+  get owned(): readonly PartitionConsumer[] {
+    return [...this.#owned.values()];
+  }
+
+  /**
+   * Stops: begins nothing more, gives handlers `drainMs`, writes positions, gives partitions back and leaves. Resolves with
+   * whether every handler finished in time; what did not finish will be handed over again.
+   */
+  async close(): Promise<boolean> {
+    this.#closed = true;
+    const drained = await this.#drain([...this.#owned.values()]);
+    this.#survey.raise();
+    await this.#run;
+    return drained;
+  }
+
+  async #live(): Promise<void> {
+    let isFirst = true;
+    while (!this.#closed) {
+      try {
+        await this.#term(isFirst);
+      } catch (error) {
+        if (isFirst) {
+          this.#closed = true;
+          this.#started.reject(error);
+          return;
+        }
+        this.#context.logger.log("warn", "the worker's session failed; it begins again as a new member", {
+          error: toError(error),
+        });
+        await new Promise<void>((resolve) => this.#context.clock.after(reconnectMs, resolve));
+      }
+      isFirst = false;
+    }
+    this.#started.resolve();
+  }
+
+  /** One session, from becoming a member to leaving. */
+  async #term(isFirst: boolean): Promise<void> {
+    const { name, leaseMs } = this.#options;
+    const session = await Session.open(this.#context.url, {
+      applicationName: `sluice ${name}`,
+      leaseMs,
+      onNotify: (payload) => this.#heard(payload),
+      onLost: () => this.#survey.raise(),
+    });
+    this.#session = session;
+    let stopHeartbeat = () => {};
+    try {
+      const member = await addMember(session, name, leaseMs);
+      for (const { group, entry } of this.#joined) await subscribe(session, member, group, entry.number);
+      stopHeartbeat = this.#beat(session, member);
+      this.#duties = this.#standForDuties(session);
+      this.#ringGroups();
+      if (isFirst) this.#context.logger.log("info", "the worker is a member", { member, name });
+      await this.#ownUntilEnd(session, member, isFirst);
+      if (session.isOpen) await this.#leave(session, member);
+    } finally {
+      stopHeartbeat();
+      await this.#abandon();
+      await session.close();
+      await Promise.all(this.#duties.map((duty) => duty.stop()));
+      this.#duties = [];
+    }
+  }
+
+  /** Owns what is assigned, until the session is lost or the worker closed. */
+  async #ownUntilEnd(session: Session, member: number, isFirst: boolean): Promise<void> {
+    let nextPoll = 0;
+    let reportStart = isFirst;
+    while (session.isOpen && !this.#closed) {
+      try {
+        await this.#reassign(session, member);
+        const now = this.#context.clock.now();
+        if (now >= nextPoll) {
+          await this.#poll();
+          nextPoll = now + this.#options.pollMs;
+        }
+      } catch (error) {
+        if (reportStart) throw error;
+        if (!session.isOpen) break;
+        this.#context.logger.log("warn", "looking after the groups failed and is tried again", {
+          error: toError(error),
+        });
+      }
+      if (reportStart) this.#started.resolve();
+      reportStart = false;
+      await this.#survey.wait(Math.min(surveyMs, this.#options.pollMs));
+    }
+  }
+
+  async #reassign(session: Session, member: number): Promise<void> {
+    const numbers = [...new Set(this.#joined.map(({ group }) => group))];
+    if (numbers.length === 0) return;
+    const { subscriptions, positions } = await this.#context.groups.survey(numbers);
+    const mine = new Map<number, GroupPosition>();
+    for (const group of numbers) {
+      const inGroup = positions.filter((position) => position.group === group);
+      const assignment = assignSticky(
+        inGroup,
+        subscriptions.filter((subscription) => subscription.group === group),
+      );
+      for (const position of inGroup)
+        if (assignment.get(position.position) === member) mine.set(position.position, position);
+    }
+    const surplus = [...this.#owned.values()].filter((owned) => !mine.has(owned.position));
+    if (surplus.length > 0) await this.#giveBack(session, surplus);
+    const missing = [...mine.values()].filter((position) => !this.#owned.has(position.position));
+    await Promise.all(missing.map((position) => this.#take(session, member, position)));
+    if (positions.some(({ owner }) => owner !== null && !subscriptions.some((live) => live.member === owner))) {
+      await removeDeadMembers(this.#context.pool);
+    }
+  }
+
+  async #take(session: Session, member: number, position: GroupPosition): Promise<void> {
+    const joined = this.#joined.find(({ group, entry }) => group === position.group && entry.number === position.topic);
+    if (joined === undefined || !(await session.tryLock("owner", position.position))) return;
+    try {
+      const taken = await this.#context.groups.take(position.position, member);
+      if (this.#closed || !session.isOpen)
+        throw new SluiceError("CLOSED", "the worker ended while it took a partition");
+      const consumer = new PartitionConsumer(
+        {
+          ...this.#context,
+          commitNow: (which) => this.#writer.writeNow(which),
+          onFenced: (which) => this.#forget(which),
+        },
+        { ...joined, partition: position.partition, position: position.position },
+        taken,
+      );
+      this.#owned.set(position.position, consumer);
+      this.#writer.start();
+      this.#context.logger.log("debug", "partition taken", {
+        group: joined.consumer.group,
+        topic: joined.entry.name,
+        partition: position.partition,
+        epoch: taken.epoch,
+        from: taken.nextOffset,
+      });
+    } catch (error) {
+      if (session.isOpen) await session.unlock("owner", position.position);
+      throw error;
+    }
+  }
+
+  /** Hands partitions to others: drained, committed, released, unlocked, and the group told. */
+  async #giveBack(session: Session, consumers: readonly PartitionConsumer[]): Promise<void> {
+    await this.#drain(consumers);
+    for (const consumer of consumers) {
+      this.#owned.delete(consumer.position);
+      await this.#context.groups.release(consumer.position, consumer.epoch);
+      if (session.isOpen) await session.unlock("owner", consumer.position);
+      this.#context.doorbell.ringGroup(consumer.group);
+    }
+  }
+
+  /** Stops consumers within the deadline and writes how far they came. */
+  async #drain(consumers: readonly PartitionConsumer[]): Promise<boolean> {
+    const inTime = await Promise.all(consumers.map((consumer) => consumer.stop(this.#options.drainMs)));
+    if (!inTime.every(Boolean)) {
+      this.#context.logger.log("warn", "handlers did not finish in time; their messages will be handed over again", {
+        drainMs: this.#options.drainMs,
+        partitions: inTime.filter((done) => !done).length,
+      });
+    }
+    try {
+      await this.#writer.write(consumers);
+    } catch (error) {
+      this.#context.logger.log(
+        "warn",
+        "positions could not be written; what was done since will be handed over again",
+        {
+          error: toError(error),
+        },
+      );
+    }
+    return inTime.every(Boolean);
+  }
+
+  async #leave(session: Session, member: number): Promise<void> {
+    await this.#giveBack(session, [...this.#owned.values()]);
+    await Promise.all(this.#duties.map((duty) => duty.stop()));
+    await removeMember(session, member);
+    this.#ringGroups();
+    await this.#context.doorbell.idle();
+  }
+
+  /** The session is gone, and every lock with it: stop, and let handlers end before the same partitions may be taken again. */
+  async #abandon(): Promise<void> {
+    await this.#drain([...this.#owned.values()]);
+    this.#owned.clear();
+    await this.#writer.stop();
+  }
+
+  #forget(consumer: PartitionConsumer): void {
+    this.#context.logger.log("warn", "a partition has another owner; what it had in flight here is void", {
+      group: consumer.consumer.group,
+      topic: consumer.entry.name,
+      partition: consumer.partition,
+      epoch: consumer.epoch,
+    });
+    if (this.#owned.get(consumer.position) === consumer) this.#owned.delete(consumer.position);
+    const session = this.#session;
+    if (session?.isOpen) session.unlock("owner", consumer.position).catch(() => this.#survey.raise());
+    this.#survey.raise();
+  }
+
+  #heard(payload: string): void {
+    const ring = parseRing(payload);
+    if (ring?.kind === "log") {
+      for (const consumer of this.#owned.values()) {
+        if (consumer.entry.number === ring.topic && ring.partitions.includes(consumer.partition)) consumer.wake();
+      }
+    } else if (ring?.kind === "outbox") {
+      for (const duty of this.#duties) duty.wake();
+    } else if (ring?.kind === "group") {
+      if (this.#joined.some(({ group }) => group === ring.group)) this.#survey.raise();
+    }
+  }
+
+  /** Wakes whoever has something to read, in case no doorbell told: doorbells are hints. */
+  async #poll(): Promise<void> {
+    const consumers = [...this.#owned.values()];
+    const ends = await this.#context.log.ends(
+      consumers.map(({ entry, partition }) => ({ topic: entry.number, partition })),
+    );
+    for (const [index, consumer] of consumers.entries()) {
+      if ((ends[index]?.end ?? 0) > consumer.fetchOffset) consumer.wake();
+    }
+  }
+
+  #beat(session: Session, member: number): () => void {
+    let stopped = false;
+    let cancel = () => {};
+    const next = () => {
+      if (stopped || !session.isOpen) return;
+      renewLease(session, member, this.#options.leaseMs).then(
+        () => schedule(),
+        (error: unknown) => {
+          if (stopped || !session.isOpen) return;
+          this.#context.logger.log("warn", "the heartbeat failed", { error: toError(error) });
+          schedule();
+        },
+      );
+    };
+    const schedule = () => {
+      if (!stopped) cancel = this.#context.clock.after(this.#options.heartbeatMs, next);
+    };
+    schedule();
+    return () => {
+      stopped = true;
+      cancel();
+    };
+  }
+
+  #standForDuties(session: Session): readonly Duty[] {
+    const { pool, log, doorbell, logger } = this.#context;
+    const relay = new Relay(pool, doorbell);
+    const entries = [...new Map(this.#joined.map(({ entry }) => [entry.number, entry])).values()];
+    const common = { pool, session, owner: this.#options.name, logger };
+    return [
+      new Duty({ ...common, duty: "relay", onTaken: () => relay.reset(), round: (epoch) => relay.round(epoch) }),
+      new Duty({
+        ...common,
+        duty: "retention",
+        onTaken: () => undefined,
+        round: async () => {
+          for (const entry of entries) await log.trim(entry);
+          return retentionMs;
+        },
+      }),
+    ];
+  }
+
+  #ringGroups(): void {
+    for (const group of new Set(this.#joined.map((joined) => joined.group))) this.#context.doorbell.ringGroup(group);
+  }
+}

@@ -22,24 +22,25 @@ comment on table sluice.outbox is 'Messages of transactions, on their way into t
 comment on column sluice.outbox.xid is 'The transaction that sent it. The relay looks for rows by transaction, not by what it has seen, so that none is missed that commits late.';
 
 -- Writes messages of one topic to the outbox, in the caller's transaction. Used by the producers; SQL uses sluice.send.
--- keys and attributes may hold nulls. ring: wake the relay when the transaction commits.
--- Returns the number of each, in order.
-create function sluice.outbox_insert(p_topic integer, p_partitions integer[], p_keys text[], p_values text[], p_attributes text[], p_ring boolean)
-returns bigint[] language plpgsql as $$
+-- messages: [{"partition": 0, "key": "k" or null, "value": …, "attributes": {…} or null}, …]; values keep their spelling.
+-- ring: wake the relay when the transaction commits.
+-- Returns the number of each, in order, separated by commas.
+create function sluice.outbox_insert(p_topic integer, p_messages json, p_ring boolean) returns text language plpgsql as $$
 declare
-  v_numbers bigint[];
+  v_numbers text;
 begin
   with inserted as (
     insert into sluice.outbox (topic, partition, key, value, attributes)
-    select p_topic, e.partition, e.key, e.value, e.attributes
-    from unnest(p_partitions, p_keys, p_values, p_attributes) with ordinality e(partition, key, value, attributes, number)
-    order by e.number
+    select p_topic, (m.message ->> 'partition')::integer, m.message ->> 'key', (m.message -> 'value')::text,
+      nullif((m.message -> 'attributes')::text, 'null')
+    from json_array_elements(p_messages) with ordinality as m(message, number)
+    order by m.number
     returning outbox)
-  select array_agg(outbox order by outbox) into v_numbers from inserted;
+  select string_agg(outbox::text, ',' order by outbox) into v_numbers from inserted;
   if p_ring then perform pg_notify('sluice', 'outbox'); end if;
   return v_numbers;
 end $$;
-comment on function sluice.outbox_insert is 'Internal: writes messages to the outbox.';
+comment on function sluice.outbox_insert(integer, json, boolean) is 'Internal: writes messages to the outbox.';
 
 -- Sends one message from SQL: from psql, a trigger, any language. It enters the log when the transaction commits, moved by
 -- a running worker; until one runs it waits in sluice.outbox, safe. The value is not checked against the topic's
@@ -55,6 +56,7 @@ declare
   v_partition integer := send.partition;
   v_name text;
   v_header text;
+  v_id text;
 begin
   select * into v_topic from sluice.topic t where t.name = send.topic;
   if not found then
@@ -86,8 +88,12 @@ begin
     raise exception 'sluice: topic % has partitions 0 to %, not %', quote_literal(send.topic), v_topic.partitions - 1, v_partition
       using errcode = '22023';
   end if;
-  return 'o-' || (sluice.outbox_insert(v_topic.topic, array[v_partition], array[send.key], array[send.value::text],
-    array[case when send.headers is not null then json_build_object('headers', send.headers)::text end], true))[1];
+  insert into sluice.outbox (topic, partition, key, value, attributes)
+  values (v_topic.topic, v_partition, send.key, send.value::text,
+    case when send.headers is not null then json_build_object('headers', send.headers)::text end)
+  returning 'o-' || outbox into v_id;
+  perform pg_notify('sluice', 'outbox');
+  return v_id;
 end $$;
 comment on function sluice.send is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}'').';
 
@@ -144,7 +150,7 @@ begin
       string_agg(b.attributes, E'\x1e' order by b.partition) as attributes
     from batch b group by b.topic order by b.topic
   loop
-    execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, false)', v_topic.topic)
+    execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, null)', v_topic.topic)
       using v_topic.partitions, v_topic.counts, v_topic.keys, v_topic.records, v_topic.attributes, current_setting('synchronous_commit');
     moved := moved + v_topic.moved;
     rings := rings || (v_topic.topic || ' ' || array_to_string(v_topic.partitions, ' '));

@@ -21,18 +21,26 @@ export function parseRing(payload: string): Ring | undefined {
   return undefined;
 }
 
+/** An append may ring in its own transaction when its topic was not rung for this long, in milliseconds. */
+const rideEveryMs = 3;
+/** What did not ride rings this long after the topic's last ring, unless a later append takes it along. */
+const trailingMs = 5;
+
 /**
- * Rings other processes' doorbells after a commit, over connections of the pool: never inside the transaction that
- * appends, where NOTIFY takes a cluster-wide lock until the commit.
+ * Rings other processes' doorbells when something was appended. A ring is a hint, never a truth: one that fails is logged
+ * and given up, because every reader looks by itself now and then.
  *
- * Coalesced: while one ring is under way, what comes is gathered into the next, and the last always rings. A ring that
- * fails is logged and given up, because every reader looks by itself now and then; it is a hint, never a truth.
+ * NOTIFY takes a lock of the whole database until its transaction's end. Riding in every append would make appends of
+ * different processes wait for each other's fsync; ringing over another connection after each costs a lone sender half its
+ * rate. So one append every {@link rideEveryMs} carries the ring along, for itself and for those before it that did not,
+ * and the last of a burst is rung for over another connection.
  */
 export class Doorbell {
   readonly #pool: Pool;
   readonly #logger: Logger;
-  readonly #partitions = new Map<number, Set<number>>();
-  readonly #others = new Set<string>();
+  readonly #waiting = new Map<number, Set<number>>();
+  readonly #rungAt = new Map<number, number>();
+  readonly #groups = new Set<number>();
   #ringing: Promise<void> | undefined;
 
   constructor(pool: Pool, logger: Logger) {
@@ -40,12 +48,24 @@ export class Doorbell {
     this.#logger = logger;
   }
 
-  /** Something was appended to these partitions. */
+  /** What an append to these partitions should notify of in its own transaction; `null`: nothing, ring afterwards. */
+  tryRide(topic: number, partitions: readonly number[]): string | null {
+    const now = performance.now();
+    if (now - this.#lastRung(topic) < rideEveryMs) return null;
+    this.#rungAt.set(topic, now);
+    const waiting = this.#waiting.get(topic);
+    if (waiting === undefined) return logPayload(topic, partitions);
+    this.#waiting.delete(topic);
+    for (const partition of partitions) waiting.add(partition);
+    return logPayload(topic, waiting);
+  }
+
+  /** These partitions got something that did not ring by itself. */
   ringLog(topic: number, partitions: Iterable<number>): void {
-    let waiting = this.#partitions.get(topic);
+    let waiting = this.#waiting.get(topic);
     if (waiting === undefined) {
       waiting = new Set();
-      this.#partitions.set(topic, waiting);
+      this.#waiting.set(topic, waiting);
     }
     for (const partition of partitions) waiting.add(partition);
     this.#start();
@@ -53,7 +73,7 @@ export class Doorbell {
 
   /** A group's members or what they own has changed. */
   ringGroup(group: number): void {
-    this.#others.add(`group ${group}`);
+    this.#groups.add(group);
     this.#start();
   }
 
@@ -62,24 +82,48 @@ export class Doorbell {
     while (this.#ringing !== undefined) await this.#ringing;
   }
 
+  #lastRung(topic: number): number {
+    return this.#rungAt.get(topic) ?? Number.NEGATIVE_INFINITY;
+  }
+
   #start(): void {
     this.#ringing ??= this.#run();
   }
 
   async #run(): Promise<void> {
-    while (this.#partitions.size > 0 || this.#others.size > 0) {
-      const payloads = [...this.#others];
-      for (const [topic, partitions] of this.#partitions) payloads.push(`log ${topic} ${[...partitions].join(" ")}`);
-      this.#others.clear();
-      this.#partitions.clear();
-      try {
-        await this.#pool.query("ringing the doorbell", ringStatement, [textArrayLiteral(payloads)]);
-      } catch (error) {
-        this.#logger.log("debug", "a doorbell did not ring; readers will find the records when they poll", {
-          error: toError(error),
-        });
-      }
+    while (this.#waiting.size > 0 || this.#groups.size > 0) {
+      const due = this.#takeDue();
+      if (due.length > 0) await this.#ring(due);
+      else await new Promise<void>((resolve) => setTimeout(resolve, trailingMs));
     }
+    // In the same turn as the look that found nothing waiting, or a ring asked for in between would be lost.
     this.#ringing = undefined;
   }
+
+  #takeDue(): readonly string[] {
+    const now = performance.now();
+    const payloads = [...this.#groups].map((group) => `group ${group}`);
+    this.#groups.clear();
+    for (const [topic, partitions] of this.#waiting) {
+      if (now - this.#lastRung(topic) < trailingMs) continue;
+      payloads.push(logPayload(topic, partitions));
+      this.#waiting.delete(topic);
+      this.#rungAt.set(topic, now);
+    }
+    return payloads;
+  }
+
+  async #ring(payloads: readonly string[]): Promise<void> {
+    try {
+      await this.#pool.query("ringing the doorbell", ringStatement, [textArrayLiteral(payloads)]);
+    } catch (error) {
+      this.#logger.log("debug", "a doorbell did not ring; readers will find the records when they poll", {
+        error: toError(error),
+      });
+    }
+  }
+}
+
+function logPayload(topic: number, partitions: Iterable<number>): string {
+  return `log ${topic} ${[...partitions].join(" ")}`;
 }

@@ -26,8 +26,7 @@ export async function openTopic(
   topic: AnyTopic,
   options: { readonly create: boolean },
 ): Promise<TopicEntry> {
-  const found = await pool.query<TopicRow>(`looking up topic ${topic.name}`, findTopicStatement, [topic.name]);
-  const row = found[0] ?? (options.create ? await create(pool, topic) : undefined);
+  const row = (await find(pool, topic)) ?? (options.create ? await create(pool, topic) : undefined);
   if (row === undefined) {
     throw new SluiceError(
       "UNKNOWN_TOPIC",
@@ -44,9 +43,14 @@ export async function openTopic(
   return { number: row.topic, name: row.name, partitions: row.partitions, encoding: row.encoding };
 }
 
+async function find(pool: Pool, topic: AnyTopic): Promise<TopicRow | undefined> {
+  const rows = await pool.query<TopicRow>(`looking up topic ${topic.name}`, findTopicStatement, [topic.name]);
+  return rows[0];
+}
+
 async function create(pool: Pool, topic: AnyTopic): Promise<TopicRow | undefined> {
   const { encoding, compression, retentionMs, retentionBytes, segmentMs, segmentBytes } = topic.storage;
-  const rows = await pool.query<TopicRow>(`creating topic ${topic.name}`, createTopicStatement, [
+  await pool.query(`creating topic ${topic.name}`, createTopicStatement, [
     topic.name,
     topic.partitions,
     encoding,
@@ -56,5 +60,5 @@ async function create(pool: Pool, topic: AnyTopic): Promise<TopicRow | undefined
     segmentMs,
     segmentBytes,
   ]);
-  return rows[0];
+  return await find(pool, topic);
 }

@@ -42,8 +42,8 @@ export interface AppendRequest {
   readonly repeat: boolean;
   /** Whether to wait for synchronous standbys, too. */
   readonly acks: 1 | "all";
-  /** Ring the doorbell with the commit. */
-  readonly ring: boolean;
+  /** What to tell listeners with the commit; `null` for nothing. */
+  readonly ring: string | null;
   /** After this long it fails with DATABASE_TIMEOUT, and whether it took effect is unknown. */
   readonly deadlineMs: number;
 }

@@ -1,5 +1,5 @@
 import { Doorbell } from "@sluice/broker";
-import type { AnyTopic, SendResult, Topic } from "@sluice/contract";
+import type { AnyTopic, ConsumedRecord, SendResult, Topic } from "@sluice/contract";
 import {
   type Clock,
   type Duration,
@@ -12,7 +12,7 @@ import {
 } from "@sluice/kernel";
 import { type Log, PostgresLog } from "@sluice/log";
 import { checkSchema, checkServer, migrate, Pool } from "@sluice/store";
-import { Producer, type SendOptions } from "@sluice/worker";
+import { Producer, type ReadOptions, readPartition, type SendOptions } from "@sluice/worker";
 
 /** How to reach the database, and what this process may do there. */
 export interface ConnectOptions {
@@ -73,6 +73,14 @@ export interface Sluice {
     options?: Omit<SendOptions, "tx">,
     onOutcome?: (error: unknown, result: SendResult | undefined) => void,
   ): void;
+  /**
+   * Reads a partition without a group, from any offset to its present end, in pieces as they lie in the log. Reading moves no
+   * position and hides nothing from anybody.
+   *
+   * @example
+   * for await (const records of sluice.read(signups, { partition: 0, from: 1_000 })) for (const { offset, value } of records) …
+   */
+  read<Value>(topic: Topic<Value>, options: ReadOptions): AsyncIterable<readonly ConsumedRecord<Value>[]>;
   /** Resolves when everything sent so far is settled, one way or the other. */
   flush(): Promise<void>;
   /** Settles what was sent, then ends the connections. Sends after that fail with CLOSED. */
@@ -145,8 +153,8 @@ export async function closeConnection({ producer, doorbell, pool }: Connection):
   await pool.close();
 }
 
-/** A connection's producer as users see it. */
-export function asSluice({ producer }: Connection, close: () => Promise<void>): Sluice {
+/** A connection as users see it. */
+export function asSluice({ log, producer }: Connection, close: () => Promise<void>): Sluice {
   let closing: Promise<void> | undefined;
   const closeOnce = () => {
     closing ??= close();
@@ -156,6 +164,9 @@ export function asSluice({ producer }: Connection, close: () => Promise<void>): 
     send: (topic, value, options) => producer.send(topic, value, options),
     sendBatch: (topic, values, options) => producer.sendBatch(topic, values, options),
     post: (topic, value, options = {}, onOutcome) => producer.post(topic, value, options, onOutcome),
+    async *read(topic, options) {
+      yield* readPartition(log, topic, (await producer.openTopic(topic)).entry, options);
+    },
     flush: () => producer.flush(),
     close: closeOnce,
     [Symbol.asyncDispose]: closeOnce,

@@ -50,7 +50,7 @@ export {
   silentLogger,
 } from "@sluice/kernel";
 export type { UserTransaction } from "@sluice/store";
-export type { SendOptions } from "@sluice/worker";
+export type { ReadOptions, SendOptions } from "@sluice/worker";
 export { type App, type AppOptions, app, type RunningApp } from "./app.ts";
 export { type ConnectOptions, connect, type Sluice } from "./connect.ts";
 export { errorLine, run } from "./run.ts";

@@ -93,25 +93,31 @@ export function makeOwn(path: string, account: Account | undefined, mode: number
  * @throws EMBEDDED_FAILED when initdb fails, or the cluster was made by another major version
  */
 export async function makeCluster(folder: Folder, binaries: Binaries, onLog: (line: string) => void): Promise<void> {
-  const { account } = folder;
   const home = dirname(folder.cluster);
   if (existsSync(home)) return checkVersion(folder, binaries);
+  const unfinished = join(folder.path, `cluster.unfinished-${process.pid}`);
   try {
     for (const name of readdirSync(folder.path)) {
       if (name.startsWith("cluster.unfinished-")) rmSync(join(folder.path, name), { recursive: true, force: true });
     }
     onLog(`making a database cluster in ${folder.path}`);
-    const unfinished = join(folder.path, `cluster.unfinished-${process.pid}`);
-    mkdirSync(unfinished, { mode: 0o700 });
-    makeOwn(unfinished, account, 0o700);
-    const password = join(unfinished, "password");
-    writeFileSync(password, randomBytes(24).toString("base64url"), { mode: 0o600 });
-    makeOwn(password, account, 0o600);
-    await initialize(join(unfinished, "data"), password, folder, binaries);
+    await makeUnfinished(unfinished, folder, binaries);
     renameSync(unfinished, home);
   } catch (error) {
+    // What is half made may be what has filled the disk.
+    rmSync(unfinished, { recursive: true, force: true });
     throw folderError(folder.path, error);
   }
+}
+
+async function makeUnfinished(unfinished: string, folder: Folder, binaries: Binaries): Promise<void> {
+  const { account } = folder;
+  mkdirSync(unfinished, { mode: 0o700 });
+  makeOwn(unfinished, account, 0o700);
+  const password = join(unfinished, "password");
+  writeFileSync(password, randomBytes(24).toString("base64url"), { mode: 0o600 });
+  makeOwn(password, account, 0o600);
+  await initialize(join(unfinished, "data"), password, folder, binaries);
 }
 
 function checkVersion(folder: Folder, binaries: Binaries): void {

@@ -111,6 +111,16 @@ test("a failing migration names itself and is rolled back whole; those before it
   });
 });
 
+test("a migration and its row in the ledger commit together or not at all", async () => {
+  await using database = await setup(ledger);
+  // The statements succeed and the row does not: the ledger refuses names of more than 200 letters.
+  const unrecorded = step(`0001_${"a".repeat(200)}`, "create table sluice.unrecorded (value integer);");
+  await expect(migrate(database.sql, { migrations: [...ledger, unrecorded] })).rejects.toMatchObject({
+    sqlState: "23514",
+  });
+  expect(await tables(database.sql)).toEqual(["migrations"]);
+});
+
 test("an edited migration is refused by the name of its file, and nothing is applied", async () => {
   await using database = await setup([...ledger, one]);
   const edited = step("0001_one", "create table sluice.one (value bigint);");

@@ -1,3 +1,4 @@
 export { HandlerTransactions } from "./consumer/handler-transaction.ts";
 export { Producer, type ProducerOptions, type SendOptions } from "./producer/producer.ts";
+export { type ReadOptions, readPartition } from "./reader.ts";
 export { type JoinedConsumer, Worker, type WorkerContext, type WorkerOptions } from "./worker.ts";

@@ -1,5 +1,3 @@
--- Creates a topic unless there is one of that name, and tells what it is.
+-- Creates a topic unless there is one of that name. (Looked up by another statement: this one's snapshot is older than it.)
 -- Locks: see sluice.create_topic.
-select t.topic, t.name, t.partitions, t.encoding
-from sluice.create_topic($1, $2, $3, $4, $5, $6, $7, $8) as created(topic)
-join sluice.topic t on t.topic = created.topic
+select sluice.create_topic($1, $2, $3, $4, $5, $6, $7, $8)

@@ -21,8 +21,6 @@ export interface FlushContext {
   readonly attemptTimeoutMs: number;
 }
 
-/** A flush this long after the last one finds the topic quiet: nobody to contend with for the notification lock. */
-const quietMs = 5;
 const firstRetryMs = 20;
 const longestRetryMs = 2_000;
 
@@ -37,7 +35,6 @@ export class TopicProducer {
   readonly #partitioner: Partitioner;
   readonly #waiting = (partition: number) => this.#accumulator.count(partition);
   #flushing: Promise<void> | undefined;
-  #lastFlushAt = Number.NEGATIVE_INFINITY;
 
   constructor(topic: AnyTopic, entry: TopicEntry, context: FlushContext) {
     this.entry = entry;
@@ -89,7 +86,8 @@ export class TopicProducer {
   async #append(flush: Flush, sequence: number): Promise<readonly number[]> {
     const { log, doorbell, clock, logger, producer, deliveryTimeoutMs, attemptTimeoutMs } = this.#context;
     const deadline = clock.now() + deliveryTimeoutMs;
-    const quiet = performance.now() - this.#lastFlushAt >= quietMs;
+    const partitions = flush.entries.map((entry) => entry.partition);
+    const ring = doorbell.tryRide(this.entry.number, partitions);
     let repeat = false;
     for (let waitMs = firstRetryMs; ; waitMs = Math.min(waitMs * 2, longestRetryMs)) {
       try {
@@ -100,15 +98,10 @@ export class TopicProducer {
           sequence,
           repeat,
           acks: flush.acks,
-          ring: quiet,
+          ring,
           deadlineMs: attemptTimeoutMs,
         });
-        this.#lastFlushAt = performance.now();
-        if (!quiet)
-          doorbell.ringLog(
-            this.entry.number,
-            flush.entries.map((entry) => entry.partition),
-          );
+        if (ring === null) doorbell.ringLog(this.entry.number, partitions);
         return offsets;
       } catch (error) {
         repeat ||= mayHaveTakenEffect(error);

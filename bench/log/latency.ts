@@ -1,0 +1,145 @@
+import postgres from "postgres";
+import { app, consumer, silentLogger } from "sluice";
+import { type Measurement, percentiles, type Result } from "../measure.ts";
+import { payload, payloads } from "../payload.ts";
+import { benchTopic, type LogBench, result, rounded } from "./send.ts";
+
+/** Send to handler at 100 messages a second, against INSERT and NOTIFY in one transaction to a listener. */
+export async function latency(bench: LogBench): Promise<Result> {
+  const count = Math.max(200, Math.round(1_000 * bench.scale));
+  const floor = await notifyLatency(bench, count);
+  const ours = await handlerLatency(bench, count);
+  const ratio = (ours.p50Ms ?? 0) / (floor.p50Ms ?? 1);
+  return {
+    name: "latency",
+    ...ours,
+    floor: { name: "INSERT + NOTIFY", ...floor },
+    ratio,
+    goal: "p50 <= 1.5 x floor, p99 <= 4 ms",
+    held: ratio <= 1.5 && (ours.p99Ms ?? 99) <= 4,
+  };
+}
+
+async function handlerLatency({ server, sluice }: LogBench, count: number): Promise<Measurement> {
+  const arrivals = new Map<string, () => void>();
+  const definition = app({
+    name: "latency",
+    consumers: [
+      consumer(benchTopic, {
+        group: `latency-${process.pid}`,
+        start: "latest",
+        handler: (c) => arrivals.get(c.value.id)?.(),
+      }),
+    ],
+  });
+  const running = await definition.start({ url: server.url, logger: silentLogger });
+  try {
+    return await paced(count, async () => {
+      const value = payload();
+      const arrived = new Promise<void>((resolve) => arrivals.set(value.id, resolve));
+      await Promise.all([sluice.send(benchTopic, value), arrived]);
+      arrivals.delete(value.id);
+    });
+  } finally {
+    await running.close();
+  }
+}
+
+async function notifyLatency({ server }: LogBench, count: number): Promise<Measurement> {
+  const arrivals = new Map<string, () => void>();
+  const sql = postgres(server.url, { max: 1, onnotice: () => undefined });
+  await sql.listen("floor", (id) => arrivals.get(id)?.());
+  try {
+    return await paced(count, async () => {
+      const value = payload();
+      const arrived = new Promise<void>((resolve) => arrivals.set(value.id, resolve));
+      await Promise.all([
+        sql`with sent as (insert into floor_row (value) values (${JSON.stringify(value)}::text::jsonb))
+          select pg_notify('floor', ${value.id})`,
+        arrived,
+      ]);
+      arrivals.delete(value.id);
+    });
+  } finally {
+    await sql.end();
+  }
+}
+
+/** One every 10 ms, whether or not the one before has arrived. */
+async function paced(count: number, step: () => Promise<void>): Promise<Measurement> {
+  const latencies = new Float64Array(count);
+  const steps: Promise<void>[] = [];
+  const began = performance.now();
+  for (let index = 0; index < count; index += 1) {
+    const wait = began + index * 10 - performance.now();
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    const from = performance.now();
+    steps.push(
+      step().then(() => {
+        latencies[index] = performance.now() - from;
+      }),
+    );
+  }
+  await Promise.all(steps);
+  return { rate: count / ((performance.now() - began) / 1_000), ...percentiles(latencies) };
+}
+
+/** Sending and consuming with a transaction held open elsewhere, against the same without. */
+export async function heldTransaction(bench: LogBench): Promise<Result> {
+  const seconds = Math.max(5, Math.round(60 * bench.scale));
+  const without = await sendAndConsume(bench, "free", seconds);
+  const holder = postgres(bench.server.url, { max: 1, onnotice: () => undefined });
+  const release = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  // It has written, so it has a transaction number, and its snapshot keeps every dead row from being removed.
+  const holding = holder.begin("isolation level repeatable read", async (sql) => {
+    await sql`insert into floor_row (value) values ('{}')`;
+    held.resolve();
+    await release.promise;
+  });
+  await held.promise;
+  const withHeld = await sendAndConsume(bench, "held", seconds);
+  release.resolve();
+  await holding;
+  await holder.end();
+  return result(
+    "held-transaction",
+    withHeld,
+    { name: `${seconds} s without`, ...without },
+    ">= 0.95",
+    (ratio) => ratio >= 0.95,
+  );
+}
+
+async function sendAndConsume(bench: LogBench, name: string, seconds: number): Promise<Measurement> {
+  let seen = 0;
+  const definition = app({
+    name,
+    consumers: [
+      consumer(benchTopic, {
+        group: `${name}-${process.pid}`,
+        start: "latest",
+        handler: () => {
+          seen += 1;
+        },
+      }),
+    ],
+  });
+  const running = await definition.start({ url: bench.server.url, logger: silentLogger });
+  const began = performance.now();
+  const until = began + seconds * 1_000;
+  let sent = 0;
+  const values = payloads(rounded(10_000, bench));
+  await Promise.all(
+    Array.from({ length: 64 }, async () => {
+      while (performance.now() < until) {
+        sent += 1;
+        await bench.sluice.send(benchTopic, values[sent % values.length] as (typeof values)[number]);
+      }
+    }),
+  );
+  while (seen < sent) await new Promise((resolve) => setTimeout(resolve, 1));
+  const rate = sent / ((performance.now() - began) / 1_000);
+  await running.close();
+  return { rate };
+}

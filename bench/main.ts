@@ -1,0 +1,60 @@
+import { parseArgs } from "node:util";
+import { Floors } from "./floors.ts";
+import { consume, read } from "./log/consume.ts";
+import { heldTransaction, latency } from "./log/latency.ts";
+import { type LogBench, openLogBench, sendBatch, sendMany, sendOne, sendSixteen } from "./log/send.ts";
+import type { Result } from "./measure.ts";
+import { openBenchServer } from "./server.ts";
+
+const logBenches: Readonly<Record<string, (bench: LogBench) => Promise<Result>>> = {
+  "send-1": sendOne,
+  "send-16": sendSixteen,
+  "send-256": sendMany,
+  "send-batch": sendBatch,
+  read,
+  consume,
+  latency,
+  "held-transaction": heldTransaction,
+};
+
+const usage = `usage: bun run bench [--only log|NAME,…] [--scale 0.1] [--json]
+  Every figure stands beside its floor, measured in turn with it on the same server; compare the ratios, never the rates.
+  DATABASE_URL names a server to use (in a database of its own, dropped afterwards); without it an embedded one is started.
+  names: ${Object.keys(logBenches).join(", ")}`;
+
+const { values } = parseArgs({
+  options: {
+    only: { type: "string" },
+    scale: { type: "string", default: "1" },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean" },
+  },
+});
+if (values.help) {
+  console.log(usage);
+  process.exit(0);
+}
+const wanted = values.only === undefined || values.only === "log" ? Object.keys(logBenches) : values.only.split(",");
+const unknown = wanted.filter((name) => !(name in logBenches));
+if (unknown.length > 0 || !(Number(values.scale) > 0)) {
+  console.error(
+    unknown.length > 0 ? `there is no benchmark ${unknown.join(", ")}` : "--scale must be a number above zero",
+  );
+  console.error(usage);
+  process.exit(64);
+}
+
+await using server = await openBenchServer();
+if (!values.json)
+  console.log(`Postgres ${server.version}, lz4 ${server.hasLz4 ? "yes" : "no"}, fsync and synchronous_commit on`);
+const bench = await openLogBench(server, new Floors(server.sql), Number(values.scale));
+for (const name of wanted) {
+  const measured = await logBenches[name]?.(bench);
+  if (measured !== undefined) console.log(values.json ? JSON.stringify(measured) : line(measured));
+}
+await bench.sluice.close();
+
+function line({ name, rate, p50Ms, p99Ms, floor, ratio, goal, held }: Result): string {
+  const latencies = p50Ms === undefined ? "" : `  p50 ${p50Ms.toFixed(2)} ms  p99 ${(p99Ms ?? 0).toFixed(2)} ms`;
+  return `${name.padEnd(18)}${Math.round(rate).toLocaleString("en").padStart(10)}/s${latencies}  ${floor.name} ${Math.round(floor.rate).toLocaleString("en")}/s${floor.p50Ms === undefined ? "" : ` p50 ${floor.p50Ms.toFixed(2)} ms`}  ratio ${ratio.toFixed(2)} (${goal}) ${held ? "held" : "NOT HELD"}`;
+}

@@ -1,0 +1,72 @@
+/** What one side of a comparison did. */
+export interface Measurement {
+  /** Messages per second. */
+  readonly rate: number;
+  /** Of the time from a call to its answer; absent where calls are not awaited one by one. */
+  readonly p50Ms?: number;
+  readonly p99Ms?: number;
+}
+
+/** One comparison, a line of the report. */
+export interface Result extends Measurement {
+  readonly name: string;
+  readonly floor: { readonly name: string; readonly rate: number; readonly p50Ms?: number; readonly p99Ms?: number };
+  /** Ours divided by the floor's, of rates; for latencies the p50 of ours divided by the floor's. */
+  readonly ratio: number;
+  /** What the comparison is held to. */
+  readonly goal: string;
+  readonly held: boolean;
+  readonly [extra: string]: unknown;
+}
+
+/** Calls `step` from `callers` callers, each awaiting its own, `count` times in all, and measures every call. */
+export async function measureCalls(
+  callers: number,
+  count: number,
+  messagesPerCall: number,
+  step: (index: number) => Promise<unknown>,
+): Promise<Measurement> {
+  const latencies = new Float64Array(count);
+  let next = 0;
+  const began = performance.now();
+  await Promise.all(
+    Array.from({ length: callers }, async () => {
+      while (next < count) {
+        const index = next;
+        next += 1;
+        const from = performance.now();
+        await step(index);
+        latencies[index] = performance.now() - from;
+      }
+    }),
+  );
+  const seconds = (performance.now() - began) / 1_000;
+  return { rate: (count * messagesPerCall) / seconds, ...percentiles(latencies) };
+}
+
+/** The median and the 99th percentile. */
+export function percentiles(latenciesMs: Float64Array): { p50Ms: number; p99Ms: number } {
+  const sorted = latenciesMs.slice().sort();
+  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
+  return { p50Ms: at(0.5), p99Ms: at(0.99) };
+}
+
+/** Both sides in turn, several rounds, so that what else the machine does hits both; the median of each. */
+export async function compare(
+  rounds: number,
+  ours: () => Promise<Measurement>,
+  floor: () => Promise<Measurement>,
+): Promise<{ ours: Measurement; floor: Measurement }> {
+  const oursRounds: Measurement[] = [];
+  const floorRounds: Measurement[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    floorRounds.push(await floor());
+    oursRounds.push(await ours());
+  }
+  return { ours: median(oursRounds), floor: median(floorRounds) };
+}
+
+function median(measurements: readonly Measurement[]): Measurement {
+  const sorted = [...measurements].sort((a, b) => a.rate - b.rate);
+  return sorted[Math.floor(sorted.length / 2)] as Measurement;
+}

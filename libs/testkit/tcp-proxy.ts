@@ -1,0 +1,135 @@
+import { createServer, type Socket } from "node:net";
+import { ProxiedConnection } from "./proxied-connection.ts";
+
+/** Whether a statement is the one that a fault is for. */
+export type StatementMatch = (statement: string) => boolean;
+
+/** A statement that was caught before the server got it. */
+export interface HeldStatement {
+  readonly statement: string;
+  /** Lets it, and what came after it, go to the server. */
+  release(): void;
+}
+
+/** A network between a client and Postgres that fails on demand. Everything it does holds for all of its connections. */
+export interface Proxy {
+  /** The server's URL by way of the proxy. */
+  readonly url: string;
+  /** Connections that are open at the moment. */
+  readonly connections: number;
+  /** Notifications that were dropped so far. */
+  readonly droppedNotifications: number;
+  /** While true, the server's notifications do not arrive. */
+  dropNotifications: boolean;
+  /** How long every piece takes on its way, in milliseconds; default 0. */
+  delayMs: number;
+  /** Ends all connections at once, both ways, with a reset. New ones are served. */
+  cutAll(): void;
+  /** Ends the connection that carries it after this many further bytes from the server, in the middle of a message. */
+  cutAfterBytes(bytes: number): void;
+  /** From now on nothing arrives anywhere and nothing is refused; what is sent meanwhile is lost. */
+  blackHole(): void;
+  /** From now on nothing arrives anywhere, not even the end of a connection: both sides look frozen to each other. */
+  freeze(): void;
+  /** Ends a freeze: everything arrives, late and in order. */
+  thaw(): void;
+  /**
+   * The next statement that matches is done by the server, but its answer does not arrive: the connection is reset
+   * instead. Resolves once that has happened.
+   */
+  swallowAnswer(match: StatementMatch): Promise<void>;
+  /** Catches the next statement that matches before the server gets it. */
+  hold(match: StatementMatch): Promise<HeldStatement>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Starts a {@link Proxy} in front of the server of a URL. */
+export async function startProxy(targetUrl: string): Promise<Proxy> {
+  const target = new URL(targetUrl);
+  const open = new Set<ProxiedConnection>();
+  const faults: Faults = {
+    dropNotifications: false,
+    droppedNotifications: 0,
+    delayMs: 0,
+    mode: "pass",
+    cutAfterBytes: undefined,
+    swallow: undefined,
+    hold: undefined,
+  };
+  const server = createServer((client: Socket) => {
+    const connection = new ProxiedConnection(client, target.hostname, Number(target.port || 5432), faults, () =>
+      open.delete(connection),
+    );
+    open.add(connection);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("the proxy has no port");
+  target.hostname = "127.0.0.1";
+  target.port = String(address.port);
+  const cutAll = () => {
+    for (const connection of [...open]) connection.cut();
+  };
+  return {
+    url: target.href,
+    get connections() {
+      return open.size;
+    },
+    get droppedNotifications() {
+      return faults.droppedNotifications;
+    },
+    get dropNotifications() {
+      return faults.dropNotifications;
+    },
+    set dropNotifications(drop: boolean) {
+      faults.dropNotifications = drop;
+    },
+    get delayMs() {
+      return faults.delayMs;
+    },
+    set delayMs(delayMs: number) {
+      faults.delayMs = delayMs;
+    },
+    cutAll,
+    cutAfterBytes(bytes) {
+      faults.cutAfterBytes = bytes;
+    },
+    blackHole() {
+      faults.mode = "black-hole";
+    },
+    freeze() {
+      faults.mode = "freeze";
+    },
+    thaw() {
+      faults.mode = "pass";
+      for (const connection of [...open]) connection.thaw();
+    },
+    swallowAnswer(match) {
+      return new Promise((resolve) => {
+        faults.swallow = { match, onSwallowed: resolve };
+      });
+    },
+    hold(match) {
+      return new Promise((resolve) => {
+        faults.hold = { match, onHeld: resolve };
+      });
+    },
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      cutAll();
+      await closed;
+    },
+  };
+}
+
+/** What is wrong with the network at the moment; shared by all connections of a proxy. */
+export interface Faults {
+  dropNotifications: boolean;
+  droppedNotifications: number;
+  delayMs: number;
+  mode: "pass" | "freeze" | "black-hole";
+  cutAfterBytes: number | undefined;
+  /** Taken by the first connection that meets it. */
+  swallow: { readonly match: StatementMatch; readonly onSwallowed: () => void } | undefined;
+  hold: { readonly match: StatementMatch; readonly onHeld: (held: HeldStatement) => void } | undefined;
+}

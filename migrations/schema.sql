@@ -1,0 +1,900 @@
+-- The schema as the migrations make it, rendered from Postgres's own catalog.
+-- To be read and reviewed, not run; written by scripts/dump-schema.ts. A test fails when it differs.
+
+-- Schemas
+
+create schema sluice;
+create schema sluice_log;
+create schema topics;
+
+-- Sequences
+
+create sequence sluice.consumer_group_group_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.consumer_group."group"
+create sequence sluice.dead_letter_dead_letter_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.dead_letter.dead_letter
+create sequence sluice.member_member_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.member.member
+create sequence sluice.outbox_outbox_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.outbox.outbox
+create sequence sluice.position_position_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice."position"."position"
+create sequence sluice.producer_number as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
+create sequence sluice.topic_topic_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.topic.topic
+
+-- Tables
+
+create table sluice.consumer_group (
+  "group" integer generated always as identity not null,
+  name text not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  constraint consumer_group_pkey PRIMARY KEY ("group"),
+  constraint consumer_group_name_unique UNIQUE (name),
+  constraint consumer_group_name_length CHECK (((length(name) >= 1) AND (length(name) <= 120)))
+);
+
+create table sluice.dead_letter (
+  dead_letter bigint generated always as identity not null,
+  "group" integer not null,
+  topic integer not null,
+  partition integer not null,
+  "offset" bigint not null,
+  id text not null,
+  key text,
+  value text not null,
+  headers json not null,
+  "timestamp" timestamp with time zone not null,
+  reason text not null,
+  error text,
+  attempts integer not null,
+  died_at timestamp with time zone default clock_timestamp() not null,
+  constraint dead_letter_pkey PRIMARY KEY (dead_letter),
+  constraint dead_letter_origin_unique UNIQUE ("group", topic, partition, "offset"),
+  constraint dead_letter_reason_known CHECK ((reason = ANY (ARRAY['exhausted'::text, 'schema'::text]))),
+  constraint dead_letter_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
+  constraint dead_letter_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+);
+
+create table sluice.done (
+  "position" integer not null,
+  "offset" bigint not null,
+  constraint done_pkey PRIMARY KEY ("position", "offset")
+);
+
+create table sluice.duty (
+  duty integer not null,
+  name text not null,
+  epoch bigint default 0 not null,
+  owner text,
+  since timestamp with time zone default clock_timestamp() not null,
+  constraint duty_pkey PRIMARY KEY (duty),
+  constraint duty_name_unique UNIQUE (name)
+) with (fillfactor=50);
+
+create table sluice.member (
+  member integer generated always as identity not null,
+  name text not null,
+  backend_pid integer not null,
+  started_at timestamp with time zone default clock_timestamp() not null,
+  lease_until timestamp with time zone not null,
+  constraint member_pkey PRIMARY KEY (member),
+  constraint member_name_length CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+) with (fillfactor=50);
+
+create table sluice.migrations (
+  number integer not null,
+  name text not null,
+  hash text not null,
+  breaking boolean not null,
+  applied_at timestamp with time zone default clock_timestamp() not null,
+  constraint migrations_pkey PRIMARY KEY (number),
+  constraint migrations_hash_check CHECK ((hash ~ '^[0-9a-f]{64}$'::text)),
+  constraint migrations_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+  constraint migrations_number_check CHECK ((number >= 0))
+);
+
+create table sluice.outbox (
+  outbox bigint generated always as identity not null,
+  xid xid8 default pg_current_xact_id() not null,
+  topic integer not null,
+  partition integer not null,
+  key text,
+  value text not null,
+  attributes text,
+  queued_at timestamp with time zone default clock_timestamp() not null,
+  constraint outbox_pkey PRIMARY KEY (xid, outbox),
+  constraint outbox_attributes_form CHECK ((attributes ~~ '{_%}'::text)),
+  constraint outbox_attributes_size CHECK ((octet_length(attributes) <= 32768)),
+  constraint outbox_key_size CHECK ((octet_length(key) <= 1024)),
+  constraint outbox_value_size CHECK ((octet_length(value) <= 1048576))
+);
+
+create table sluice."position" (
+  "position" integer generated always as identity not null,
+  "group" integer not null,
+  topic integer not null,
+  partition integer not null,
+  next_offset bigint not null,
+  done_above int8multirange default '{}'::int8multirange not null,
+  epoch bigint default 0 not null,
+  owner integer,
+  committed_at timestamp with time zone default clock_timestamp() not null,
+  constraint position_pkey PRIMARY KEY ("position"),
+  constraint position_unique UNIQUE ("group", topic, partition),
+  constraint position_epoch_range CHECK ((epoch >= 0)),
+  constraint position_next_offset_range CHECK ((next_offset >= 0)),
+  constraint position_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
+  constraint position_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+) with (fillfactor=40);
+
+create table sluice.segment (
+  topic integer not null,
+  segment integer not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  constraint segment_pkey PRIMARY KEY (topic, segment),
+  constraint segment_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+);
+
+create table sluice.segment_start (
+  topic integer not null,
+  segment integer not null,
+  partition integer not null,
+  start_offset bigint not null,
+  constraint segment_start_pkey PRIMARY KEY (topic, segment, partition),
+  constraint segment_start_segment FOREIGN KEY (topic, segment) REFERENCES sluice.segment(topic, segment) ON DELETE CASCADE
+);
+
+create table sluice.subscription (
+  member integer not null,
+  "group" integer not null,
+  topic integer not null,
+  constraint subscription_pkey PRIMARY KEY (member, "group", topic),
+  constraint subscription_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
+  constraint subscription_member FOREIGN KEY (member) REFERENCES sluice.member(member) ON DELETE CASCADE,
+  constraint subscription_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+);
+
+create table sluice.topic (
+  topic integer generated always as identity not null,
+  name text not null,
+  partitions integer not null,
+  encoding text not null,
+  compression text not null,
+  retention_ms bigint,
+  retention_bytes bigint,
+  segment_ms bigint not null,
+  segment_bytes bigint not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  constraint topic_pkey PRIMARY KEY (topic),
+  constraint topic_name_unique UNIQUE (name),
+  constraint topic_compression_known CHECK ((compression = ANY (ARRAY['auto'::text, 'pglz'::text, 'none'::text]))),
+  constraint topic_encoding_known CHECK ((encoding = ANY (ARRAY['json'::text, 'bytes'::text]))),
+  constraint topic_name_form CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'::text)),
+  constraint topic_number_range CHECK (((topic >= 1) AND (topic <= 2097151))),
+  constraint topic_partitions_range CHECK (((partitions >= 1) AND (partitions <= 1024))),
+  constraint topic_retention_positive CHECK (((retention_ms > 0) AND (retention_bytes > 0))),
+  constraint topic_segment_positive CHECK (((segment_ms > 0) AND (segment_bytes > 0)))
+);
+
+-- Views
+
+create view sluice.dead_letters as
+ SELECT d.dead_letter,
+    g.name AS "group",
+    t.name AS topic,
+    d.partition,
+    d."offset",
+    d.id,
+    d.key,
+    (d.value)::json AS value,
+    d.headers,
+    d."timestamp",
+    d.reason,
+    d.error,
+    d.attempts,
+    d.died_at
+   FROM ((sluice.dead_letter d
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic));
+
+create view sluice.groups as
+ SELECT "group",
+    topic,
+    count(*) AS partitions,
+    count(owner) AS owned_partitions,
+    count(DISTINCT owner) AS working_members,
+    (sum(lag))::bigint AS lag,
+    max(oldest_age) AS oldest_age,
+    max(committed_at) AS committed_at
+   FROM sluice.lag l
+  GROUP BY "group", topic;
+
+create view sluice.lag as
+ SELECT g.name AS "group",
+    t.name AS topic,
+    p.partition,
+    p.next_offset AS committed_offset,
+    e.end_offset,
+    ((e.end_offset - p.next_offset) - (COALESCE(( SELECT sum((upper(r.r) - lower(r.r))) AS sum
+           FROM unnest(p.done_above) r(r)), (0)::numeric))::bigint) AS lag,
+        CASE
+            WHEN (p.next_offset < e.end_offset) THEN (clock_timestamp() - sluice.appended_at(t.topic, p.partition, p.next_offset))
+            ELSE NULL::interval
+        END AS oldest_age,
+    m.name AS owner,
+    p.epoch,
+    p.committed_at
+   FROM ((((sluice."position" p
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic))
+     LEFT JOIN sluice.member m ON ((m.member = p.owner)))
+     CROSS JOIN LATERAL ( SELECT sluice.end_offset(p.topic, p.partition) AS end_offset) e);
+
+create view sluice.leaders as
+ SELECT name AS duty,
+    owner,
+    epoch,
+    since,
+    (EXISTS ( SELECT
+           FROM pg_locks l
+          WHERE ((l.locktype = 'advisory'::text) AND (l.classid = (1936487686)::oid) AND (l.objid = (d.duty)::oid) AND (l.objsubid = 2) AND l.granted AND (l.database = ( SELECT pg_database.oid
+                   FROM pg_database
+                  WHERE (pg_database.datname = current_database())))))) AS held
+   FROM sluice.duty d;
+
+create view sluice.members as
+ SELECT member,
+    name,
+    (EXISTS ( SELECT
+           FROM pg_locks l
+          WHERE ((l.locktype = 'advisory'::text) AND (l.classid = (1936487685)::oid) AND (l.objid = (m.member)::oid) AND (l.objsubid = 2) AND l.granted AND (l.database = ( SELECT pg_database.oid
+                   FROM pg_database
+                  WHERE (pg_database.datname = current_database())))))) AS live,
+    ARRAY( SELECT ((g.name || ' ← '::text) || t.name)
+           FROM ((sluice.subscription s
+             JOIN sluice.consumer_group g USING ("group"))
+             JOIN sluice.topic t USING (topic))
+          WHERE (s.member = m.member)
+          ORDER BY ((g.name || ' ← '::text) || t.name)) AS subscriptions,
+    ( SELECT count(*) AS count
+           FROM sluice."position" p
+          WHERE (p.owner = m.member)) AS partitions,
+    backend_pid,
+    started_at,
+    lease_until
+   FROM sluice.member m;
+
+create view sluice.partitions as
+ SELECT t.name AS topic,
+    p.partition,
+    sluice.start_offset(t.topic, p.partition) AS start_offset,
+    e.end_offset,
+    e.end_offset AS high_watermark,
+    (e.end_offset - sluice.start_offset(t.topic, p.partition)) AS messages
+   FROM ((sluice.topic t
+     CROSS JOIN LATERAL generate_series(0, (t.partitions - 1)) p(partition))
+     CROSS JOIN LATERAL ( SELECT sluice.end_offset(t.topic, p.partition) AS end_offset) e);
+
+create view sluice.topics as
+ SELECT name,
+    topic AS number,
+    partitions,
+    encoding,
+    compression,
+    make_interval(secs => (((retention_ms)::numeric / 1000.0))::double precision) AS retention_time,
+    retention_bytes,
+    ( SELECT count(*) AS count
+           FROM sluice.segment s
+          WHERE (s.topic = t.topic)) AS segments,
+    (( SELECT sum(pg_total_relation_size((format('sluice_log.topic_%s_segment_%s'::text, s.topic, s.segment))::regclass)) AS sum
+           FROM sluice.segment s
+          WHERE (s.topic = t.topic)))::bigint AS size_bytes,
+    created_at
+   FROM sluice.topic t;
+
+-- Functions
+
+CREATE OR REPLACE FUNCTION sluice.appended_at(p_topic integer, p_partition integer, p_offset bigint)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  v_segment integer;
+  v_appended_at timestamptz;
+begin
+  select s.segment into v_segment from sluice.segment_start s
+  where s.topic = p_topic and s.partition = p_partition and s.start_offset <= p_offset order by s.segment desc limit 1;
+  if not found then return null; end if;
+  execute format('select appended_at from sluice_log.topic_%s_segment_%s where partition = $1 and base_offset <= $2
+    order by base_offset desc limit 1', p_topic, v_segment) into v_appended_at using p_partition, p_offset;
+  return v_appended_at;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.assert_duty(p_duty integer, p_epoch bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock_shared(1936487687, p_duty);
+  if not exists (select from sluice.duty where duty = p_duty and epoch = p_epoch) then
+    raise exception 'sluice: another process has taken duty % over', p_duty using errcode = 'SL001';
+  end if;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.commit_positions(p_positions integer[], p_epochs bigint[], p_next_offsets bigint[], p_done_above text[])
+ RETURNS SETOF integer
+ LANGUAGE plpgsql
+AS $function$
+begin
+  for i in 1 .. cardinality(p_positions) loop
+    perform pg_advisory_xact_lock_shared(1936487683, p_positions[i]);
+    update sluice.position p set
+      next_offset = p_next_offsets[i], done_above = p_done_above[i]::int8multirange, committed_at = clock_timestamp()
+    where p.position = p_positions[i] and p.epoch = p_epochs[i] and p.next_offset <= p_next_offsets[i];
+    if found then
+      delete from sluice.done d where d.position = p_positions[i] and d."offset" < p_next_offsets[i];
+      return next p_positions[i];
+    end if;
+  end loop;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.create_append_function(p_topic integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_segment integer := (select max(segment) from sluice.segment where topic = p_topic);
+  v_created timestamptz := (select created_at from sluice.segment where topic = p_topic and segment = v_segment);
+  v_body text := $template$
+declare
+  v_entries integer := cardinality(p_partitions);
+  v_sequence bigint := p_sequence;
+  v_keys text[];
+  v_records text[];
+  v_attributes text[];
+  v_offset bigint;
+  v_rolled boolean;
+  v_found bigint;
+  v_offsets bigint[] := '{}';
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'sluice: an append must run at READ COMMITTED, not %', current_setting('transaction_isolation')
+      using errcode = '25001', hint = 'Use sluice.send(), which writes to the outbox, inside a transaction of another isolation level.';
+  end if;
+  if current_setting('synchronous_commit') <> p_commit then
+    perform set_config('synchronous_commit', p_commit, true);
+  end if;
+  if v_entries > 1 then
+    v_keys := string_to_array(p_keys, E'\x1e');
+    v_records := string_to_array(p_records, E'\x1e');
+    v_attributes := string_to_array(p_attributes, E'\x1e');
+  end if;
+  for i in 1 .. v_entries loop
+    if i > 1 and p_partitions[i] <= p_partitions[i - 1] then
+      raise exception 'sluice: partitions of one append must ascend' using errcode = '22023';
+    end if;
+    perform pg_advisory_xact_lock(1936487682, {topic} * 1024 + p_partitions[i]);
+    select b.base_offset + b.count, exists (select from sluice.segment s where s.topic = {topic} and s.segment > {segment})
+      into v_offset, v_rolled
+      from sluice_log.topic_{topic}_segment_{segment} b
+      where b.partition = p_partitions[i]
+      order by b.base_offset desc limit 1;
+    if not found then
+      v_rolled := exists (select from sluice.segment s where s.topic = {topic} and s.segment > {segment});
+      select s.start_offset into v_offset from sluice.segment_start s
+        where s.topic = {topic} and s.segment = {segment} and s.partition = p_partitions[i];
+      if not found then
+        raise exception 'sluice: topic {topic} has no partition %', p_partitions[i] using errcode = '22023';
+      end if;
+    end if;
+    if v_rolled then
+      -- The segment was closed while this call waited for its lock. The function now stands for the new one: call that,
+      -- as a repeat, because what this producer wrote may be in the segment before.
+      execute 'select sluice_log.append_{topic}($1, $2, $3, $4, $5, $6, $7, true, $8, $9)' into v_offsets
+        using p_partitions, p_counts, p_keys, p_records, p_attributes, p_producer, p_sequence, p_commit, p_ring;
+      return v_offsets;
+    end if;
+    v_found := null;
+    if p_producer is not null and (p_repeat or clock_timestamp() < '{young_until}') then
+      select b.base_offset into v_found from sluice_log.topic_{topic} b
+        where b.segment in ({segment}, {segment} - 1) and b.producer = p_producer and b.sequence = v_sequence;
+    end if;
+    if v_found is null then
+      insert into sluice_log.topic_{topic}_segment_{segment}
+        (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
+      values
+        ({segment}, p_partitions[i], v_offset, p_counts[i], clock_timestamp(), p_producer, v_sequence,
+         case when v_entries = 1 then p_keys else v_keys[i] end,
+         case when v_entries = 1 then p_records else v_records[i] end,
+         case when v_entries = 1 then p_attributes else v_attributes[i] end);
+    end if;
+    v_offsets := v_offsets || coalesce(v_found, v_offset);
+    v_sequence := v_sequence + p_counts[i];
+  end loop;
+  if p_ring then
+    perform pg_notify('sluice', 'log {topic} ' || array_to_string(p_partitions, ' '));
+  end if;
+  return v_offsets;
+end $template$;
+begin
+  v_body := replace(v_body, '{topic}', p_topic::text);
+  v_body := replace(v_body, '{segment}', v_segment::text);
+  -- A first try that the network held back may arrive after the segment rolled, so a young segment looks back as well.
+  v_body := replace(v_body, '{young_until}', case when v_segment = 0 then '-infinity' else (v_created + interval '10 minutes')::text end);
+  execute format('create or replace function sluice_log.append_%s(
+      p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
+      p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring boolean)
+    returns bigint[] language plpgsql volatile as %L', p_topic, v_body);
+  execute format('comment on function sluice_log.append_%s is %L', p_topic,
+    format('Sluice: appends record batches to topic %s, segment %s. Generated by sluice.create_append_function.', p_topic, v_segment));
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.create_segment_table(p_topic integer, p_segment integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_table text := format('sluice_log.topic_%s_segment_%s', p_topic, p_segment);
+  v_compression text := (select compression from sluice.topic where topic = p_topic);
+  v_has_lz4 boolean := exists (
+    select from pg_settings where name = 'default_toast_compression' and 'lz4' = any(enumvals));
+begin
+  execute format('create table %s partition of sluice_log.topic_%s for values in (%s)', v_table, p_topic, p_segment);
+  execute format('alter table %s add constraint topic_%s_segment_%s_pkey primary key (partition, base_offset)', v_table, p_topic, p_segment);
+  execute format('create unique index topic_%2$s_segment_%3$s_sequence on %1$s (producer, sequence)', v_table, p_topic, p_segment);
+  if v_compression = 'pglz' then
+    execute format('alter table %s alter keys set compression pglz, alter records set compression pglz, alter attributes set compression pglz', v_table);
+  elsif v_compression = 'auto' and v_has_lz4 then
+    execute format('alter table %s alter keys set compression lz4, alter records set compression lz4, alter attributes set compression lz4', v_table);
+  else
+    execute format('alter table %s alter keys set storage external, alter records set storage external, alter attributes set storage external', v_table);
+  end if;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.create_topic(p_name text, p_partitions integer DEFAULT 8, p_encoding text DEFAULT 'json'::text, p_compression text DEFAULT 'auto'::text, p_retention_ms bigint DEFAULT NULL::bigint, p_retention_bytes bigint DEFAULT NULL::bigint, p_segment_ms bigint DEFAULT 86400000, p_segment_bytes bigint DEFAULT 1073741824)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_topic integer;
+begin
+  select t.topic into v_topic from sluice.topic t where t.name = p_name;
+  if found then return v_topic; end if;
+  perform pg_advisory_xact_lock(1936487681, 0);
+  select t.topic into v_topic from sluice.topic t where t.name = p_name;
+  if found then return v_topic; end if;
+
+  insert into sluice.topic (name, partitions, encoding, compression, retention_ms, retention_bytes, segment_ms, segment_bytes)
+  values (p_name, p_partitions, p_encoding, p_compression, p_retention_ms, p_retention_bytes, p_segment_ms, p_segment_bytes)
+  returning topic into v_topic;
+
+  execute format($ddl$
+    create table sluice_log.topic_%1$s (
+      segment integer not null,
+      partition integer not null,
+      base_offset bigint not null,
+      count integer not null,
+      appended_at timestamptz not null,
+      producer bigint,
+      sequence bigint,
+      keys text,
+      records text not null,
+      attributes text
+    ) partition by list (segment)$ddl$, v_topic);
+  execute format('comment on table sluice_log.topic_%s is %L', v_topic,
+    format('Sluice: the record batches of topic %s. One row a batch; read topics.%I for messages.', p_name, p_name));
+  insert into sluice.segment (topic, segment) values (v_topic, 0);
+  insert into sluice.segment_start (topic, segment, partition, start_offset)
+  select v_topic, 0, p, 0 from generate_series(0, p_partitions - 1) p;
+  perform sluice.create_segment_table(v_topic, 0);
+  perform sluice.create_append_function(v_topic);
+  perform sluice.create_topic_view(v_topic);
+  return v_topic;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.create_topic_view(p_topic integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_name text; v_encoding text;
+begin
+  select name, encoding into v_name, v_encoding from sluice.topic where topic = p_topic;
+  execute format($ddl$
+    create or replace view topics.%1$I as
+    select
+      batch.partition,
+      batch.base_offset + record.number - 1 as "offset",
+      record.key,
+      %3$s as value,
+      coalesce(record.attributes -> 'headers', '{}'::json) as headers,
+      coalesce(to_timestamp((record.attributes ->> 'timestamp')::double precision / 1000), batch.appended_at) as "timestamp",
+      coalesce(record.attributes ->> 'id', (batch.producer || '-' || batch.sequence + record.number - 1)) as id,
+      batch.appended_at
+    from sluice_log.topic_%2$s batch
+    cross join lateral rows from (
+      json_array_elements(batch.records::json),
+      json_array_elements_text(batch.keys::json),
+      json_array_elements(batch.attributes::json)
+    ) with ordinality as record(value, key, attributes, number)$ddl$,
+    v_name, p_topic,
+    case v_encoding when 'bytes' then $sql$decode(record.value #>> '{}', 'base64')$sql$ else 'record.value' end);
+  execute format('comment on view topics.%I is %L', v_name,
+    format('Sluice: the messages of topic %s, one row each.', v_name));
+  execute format('comment on column topics.%I."offset" is %L', v_name, 'Position within the partition, from 0, without gaps; never reused.');
+  execute format('comment on column topics.%I.key is %L', v_name, 'What is kept in order and what picked the partition; null when the sender gave none.');
+  execute format('comment on column topics.%I.value is %L', v_name,
+    case v_encoding when 'bytes' then 'The message''s bytes.' else 'The message, as JSON: value->>''email''.' end);
+  execute format('comment on column topics.%I.id is %L', v_name, 'Unique for ever, and known to the sender.');
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.end_offset(p_topic integer, p_partition integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  v_segment integer;
+  v_start bigint;
+  v_end bigint;
+begin
+  for v_segment, v_start in
+    select s.segment, s.start_offset from sluice.segment_start s
+    where s.topic = p_topic and s.partition = p_partition order by s.segment desc limit 1
+  loop
+    execute format('select base_offset + count from sluice_log.topic_%s_segment_%s where partition = $1
+      order by base_offset desc limit 1', p_topic, v_segment) into v_end using p_partition;
+    return coalesce(v_end, v_start);
+  end loop;
+  return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.ensure_positions(p_group integer, p_topic integer, p_start text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_partition integer;
+  v_partitions integer;
+begin
+  select partitions into strict v_partitions from sluice.topic where topic = p_topic;
+  if v_partitions = (select count(*) from sluice.position where "group" = p_group and topic = p_topic) then return; end if;
+  for v_partition in 0 .. v_partitions - 1 loop
+    insert into sluice.position ("group", topic, partition, next_offset)
+    select p_group, p_topic, v_partition,
+      case p_start when 'latest' then sluice.end_offset(p_topic, v_partition) else sluice.start_offset(p_topic, v_partition) end
+    where not exists (
+      select from sluice.position where "group" = p_group and topic = p_topic and partition = v_partition)
+    on conflict ("group", topic, partition) do nothing;
+  end loop;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.mark_done(p_position integer, p_epoch bigint, p_offset bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_next bigint;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  select next_offset into v_next from sluice.position where position = p_position and epoch = p_epoch;
+  if not found then return 'fenced'; end if;
+  if p_offset < v_next then return 'already'; end if;
+  insert into sluice.done (position, "offset") values (p_position, p_offset) on conflict do nothing;
+  return case when found then 'done' else 'already' end;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.multiply_32(a bigint, b bigint)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+RETURN ((((((a >> 16) * b) & (65535)::bigint) << 16) + ((a & (65535)::bigint) * b)) & '4294967295'::bigint)
+;
+
+CREATE OR REPLACE FUNCTION sluice.outbox_insert(p_topic integer, p_messages json, p_ring boolean)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_numbers text;
+begin
+  with inserted as (
+    insert into sluice.outbox (topic, partition, key, value, attributes)
+    select p_topic, (m.message ->> 'partition')::integer, m.message ->> 'key', (m.message -> 'value')::text,
+      nullif((m.message -> 'attributes')::text, 'null')
+    from json_array_elements(p_messages) with ordinality as m(message, number)
+    order by m.number
+    returning outbox)
+  select string_agg(outbox::text, ',' order by outbox) into v_numbers from inserted;
+  if p_ring then perform pg_notify('sluice', 'outbox'); end if;
+  return v_numbers;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.partition_of_key(key text, partitions integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+declare
+  mask constant bigint := 4294967295;
+  multiplier constant bigint := 1540483477;
+  bytes bytea := convert_to(key, 'UTF8');
+  size integer := octet_length(bytes);
+  hash bigint := 2538058380 # size;
+  word bigint;
+  at integer := 0;
+begin
+  while at + 4 <= size loop
+    word := get_byte(bytes, at) | (get_byte(bytes, at + 1) << 8) | (get_byte(bytes, at + 2) << 16)
+      | (get_byte(bytes, at + 3)::bigint << 24);
+    word := sluice.multiply_32(word, multiplier);
+    word := word # (word >> 24);
+    word := sluice.multiply_32(word, multiplier);
+    hash := sluice.multiply_32(hash, multiplier) # word;
+    at := at + 4;
+  end loop;
+  if size - at >= 3 then hash := hash # (get_byte(bytes, at + 2)::bigint << 16); end if;
+  if size - at >= 2 then hash := hash # (get_byte(bytes, at + 1)::bigint << 8); end if;
+  if size - at >= 1 then
+    hash := hash # get_byte(bytes, at)::bigint;
+    hash := sluice.multiply_32(hash, multiplier);
+  end if;
+  hash := hash # (hash >> 13);
+  hash := sluice.multiply_32(hash, multiplier);
+  hash := hash # (hash >> 15);
+  return ((hash & 2147483647) % partitions)::integer;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.relay(p_epoch bigint, p_since pg_snapshot, p_limit integer)
+ RETURNS TABLE(moved integer, rings text[], snapshot pg_snapshot)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_now pg_snapshot;
+  v_begun xid8 := coalesce(pg_snapshot_xmax(p_since), '0'::xid8);
+  v_topic record;
+begin
+  perform sluice.assert_duty(1, p_epoch);
+  v_now := pg_current_snapshot();
+  moved := 0;
+  rings := '{}';
+  for v_topic in
+    with picked as materialized (
+      select c.xid, c.outbox from (
+        select o.xid, o.outbox from sluice.outbox o
+        where o.xid = any (array(select pg_snapshot_xip(p_since))) and pg_visible_in_snapshot(o.xid, v_now)
+        union all
+        (select o.xid, o.outbox from sluice.outbox o
+        where o.xid >= v_begun and o.xid < pg_snapshot_xmax(v_now) and pg_visible_in_snapshot(o.xid, v_now)
+        order by o.xid, o.outbox limit p_limit)
+      ) c order by c.xid, c.outbox limit p_limit),
+    gone as (
+      delete from sluice.outbox o using picked p where o.xid = p.xid and o.outbox = p.outbox returning o.*),
+    batch as (
+      select g.topic, g.partition, count(*)::integer as count,
+        case when count(g.key) > 0 then '[' || string_agg(coalesce(to_json(g.key)::text, 'null'), ',' order by g.xid, g.outbox) || ']' end as keys,
+        '[' || string_agg(g.value, ',' order by g.xid, g.outbox) || ']' as records,
+        -- The id that the sender was told goes along: into the attributes where there are some.
+        '[' || string_agg(coalesce(left(g.attributes, -1) || ',', '{') || '"id":"o-' || g.outbox || '"}', ',' order by g.xid, g.outbox) || ']' as attributes
+      from gone g group by g.topic, g.partition)
+    select b.topic,
+      sum(b.count)::integer as moved,
+      array_agg(b.partition order by b.partition) as partitions,
+      array_agg(b.count order by b.partition) as counts,
+      string_agg(coalesce(b.keys, '[]'), E'\x1e' order by b.partition) as keys,
+      string_agg(b.records, E'\x1e' order by b.partition) as records,
+      string_agg(b.attributes, E'\x1e' order by b.partition) as attributes
+    from batch b group by b.topic order by b.topic
+  loop
+    execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, false)', v_topic.topic)
+      using v_topic.partitions, v_topic.counts, v_topic.keys, v_topic.records, v_topic.attributes, current_setting('synchronous_commit');
+    moved := moved + v_topic.moved;
+    rings := rings || (v_topic.topic || ' ' || array_to_string(v_topic.partitions, ' '));
+  end loop;
+  snapshot := case when moved < p_limit then v_now else p_since end;
+  return next;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.release_position(p_position integer, p_epoch bigint)
+ RETURNS void
+ LANGUAGE sql
+BEGIN ATOMIC
+ UPDATE sluice."position" SET owner = NULL::integer
+   WHERE (("position"."position" = release_position.p_position) AND ("position".epoch = release_position.p_epoch));
+END
+;
+
+CREATE OR REPLACE FUNCTION sluice.roll_segment(p_topic integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_partitions integer;
+  v_segment integer;
+begin
+  perform pg_advisory_xact_lock(1936487681, p_topic);
+  select partitions into strict v_partitions from sluice.topic where topic = p_topic;
+  for v_partition in 0 .. v_partitions - 1 loop
+    perform pg_advisory_xact_lock(1936487682, p_topic * 1024 + v_partition);
+  end loop;
+  select max(segment) into strict v_segment from sluice.segment where topic = p_topic;
+  insert into sluice.segment (topic, segment) values (p_topic, v_segment + 1);
+  execute format($sql$
+    insert into sluice.segment_start (topic, segment, partition, start_offset)
+    select s.topic, %2$s + 1, s.partition, coalesce(
+      (select b.base_offset + b.count from sluice_log.topic_%1$s_segment_%2$s b
+        where b.partition = s.partition order by b.base_offset desc limit 1),
+      s.start_offset)
+    from sluice.segment_start s where s.topic = %1$s and s.segment = %2$s$sql$, p_topic, v_segment);
+  perform sluice.create_segment_table(p_topic, v_segment + 1);
+  perform sluice.create_append_function(p_topic);
+  return v_segment + 1;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.send(topic text, value json, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_topic sluice.topic%rowtype;
+  v_partition integer := send.partition;
+  v_name text;
+  v_header text;
+  v_id text;
+begin
+  select * into v_topic from sluice.topic t where t.name = send.topic;
+  if not found then
+    raise exception 'sluice: there is no topic %', quote_literal(send.topic)
+      using errcode = '42704', hint = 'select name from sluice.topics; or create it: select sluice.create_topic(''name'', partitions);';
+  end if;
+  if send.value is null then
+    raise exception 'sluice: the value of a message must not be SQL null' using errcode = '22004', hint = 'Send the JSON null: ''null''.';
+  end if;
+  if v_topic.encoding = 'bytes' and json_typeof(send.value) <> 'string' then
+    raise exception 'sluice: topic % holds bytes: the value must be a JSON string of base64', quote_literal(send.topic) using errcode = '22023';
+  end if;
+  -- A text that Postgres cannot show would make the topic's view fail for whoever reads past it.
+  perform send.value::jsonb;
+  if send.headers is not null then
+    if json_typeof(send.headers) <> 'object' then
+      raise exception 'sluice: headers must be a JSON object of strings' using errcode = '22023';
+    end if;
+    for v_name, v_header in select h.key, json_typeof(h.value) from json_each(send.headers) h loop
+      if v_header <> 'string' then
+        raise exception 'sluice: header % must be a string', quote_literal(v_name) using errcode = '22023';
+      end if;
+    end loop;
+  end if;
+  if v_partition is null then
+    v_partition := coalesce(
+      sluice.partition_of_key(send.key, v_topic.partitions), floor(random() * v_topic.partitions)::integer);
+  elsif v_partition not between 0 and v_topic.partitions - 1 then
+    raise exception 'sluice: topic % has partitions 0 to %, not %', quote_literal(send.topic), v_topic.partitions - 1, v_partition
+      using errcode = '22023';
+  end if;
+  insert into sluice.outbox (topic, partition, key, value, attributes)
+  values (v_topic.topic, v_partition, send.key, send.value::text,
+    case when send.headers is not null then json_build_object('headers', send.headers)::text end)
+  returning 'o-' || outbox into v_id;
+  perform pg_notify('sluice', 'outbox');
+  return v_id;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.start_offset(p_topic integer, p_partition integer)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT s.start_offset FROM sluice.segment_start s WHERE ((s.topic = start_offset.p_topic) AND (s.partition = start_offset.p_partition)) ORDER BY s.segment LIMIT 1)
+;
+
+CREATE OR REPLACE FUNCTION sluice.take_duty(p_duty integer, p_owner text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_epoch bigint;
+begin
+  perform pg_advisory_xact_lock(1936487687, p_duty);
+  update sluice.duty set epoch = epoch + 1, owner = p_owner, since = clock_timestamp() where duty = p_duty returning epoch into v_epoch;
+  return v_epoch;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.take_position(p_position integer, p_member integer)
+ RETURNS TABLE(epoch bigint, next_offset bigint, done_above text)
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock(1936487683, p_position);
+  return query
+    update sluice.position p set
+      epoch = p.epoch + 1,
+      owner = p_member,
+      done_above = p.done_above + coalesce(
+        (select range_agg(int8range(d."offset", d."offset" + 1)) from sluice.done d where d.position = p_position and d."offset" >= p.next_offset),
+        '{}')
+    where p.position = p_position
+    returning p.epoch, p.next_offset, p.done_above::text;
+end $function$
+;
+
+-- Comments
+
+comment on column sluice."position".done_above is 'What is done at or above next_offset: handlers of one partition finish out of order.';
+comment on column sluice."position".epoch is 'Counts the owners. What an older owner writes is refused.';
+comment on column sluice."position".next_offset is 'Everything below is done.';
+comment on column sluice."position".owner is 'The member that took it last; null when it was given back. The session lock (1936487684, position) says whether it still has it.';
+comment on column sluice.dead_letters.reason is 'exhausted: its last attempt failed. schema: it does not fit the topic''s schema.';
+comment on column sluice.lag.committed_offset is 'Everything below is done.';
+comment on column sluice.lag.lag is 'Messages not done yet, as of the last time the position was written.';
+comment on column sluice.lag.oldest_age is 'How long the oldest message that is not done has been in the log; null when there is none.';
+comment on column sluice.lag.owner is 'The member that handles the partition; null when nobody does.';
+comment on column sluice.member.lease_until is 'Renewed by its heartbeat, by the database''s clock. A member whose lease has run out is frozen: others end its session.';
+comment on column sluice.members.live is 'Whether its session is there. One that is not is removed by the next that looks.';
+comment on column sluice.migrations.applied_at is 'When it was applied, by the clock of the database.';
+comment on column sluice.migrations.breaking is 'Whether code that does not know this migration must not run on the schema any more.';
+comment on column sluice.migrations.hash is 'SHA-256 of the text that was applied, in hexadecimal; a file that was edited afterwards is refused.';
+comment on column sluice.migrations.name is 'The file name without its ending.';
+comment on column sluice.migrations.number is 'The number that the file name begins with; migrations are applied in its order.';
+comment on column sluice.outbox.xid is 'The transaction that sent it. The relay looks for rows by transaction, not by what it has seen, so that none is missed that commits late.';
+comment on column sluice.partitions.end_offset is 'The offset that the next message will get (Kafka''s log end offset).';
+comment on column sluice.partitions.high_watermark is 'Consumers read below this. A message sent with acks "all" is invisible until synchronous standbys have it, so what can be read is what survives a failover.';
+comment on column sluice.partitions.start_offset is 'The first offset that retention has left.';
+comment on column sluice.topic.compression is 'auto: lz4 where the server has it, else none. pglz. none.';
+comment on column sluice.topic.encoding is 'json: values are JSON. bytes: values are base64 text in the log and bytea in the view.';
+comment on column sluice.topic.topic is 'Names the topic''s table, sluice_log.topic_<n>; never reused.';
+comment on function sluice.appended_at(integer,integer,bigint) is 'When a message was appended.';
+comment on function sluice.assert_duty(integer,bigint) is 'Refuses an owner of a duty that has been replaced.';
+comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[]) is 'Writes positions under their epochs; returns those that were accepted.';
+comment on function sluice.create_append_function(integer) is 'Internal: makes a topic''s append function for its newest segment.';
+comment on function sluice.create_segment_table(integer,integer) is 'Internal: the table of a segment.';
+comment on function sluice.create_topic(text,integer,text,text,bigint,bigint,bigint,bigint) is 'Creates a topic, or returns the number of the one that has the name.';
+comment on function sluice.create_topic_view(integer) is 'Internal: makes the view topics.<name>.';
+comment on function sluice.end_offset(integer,integer) is 'The offset that the next message of a partition will get.';
+comment on function sluice.ensure_positions(integer,integer,text) is 'Gives a group a position in every partition of a topic.';
+comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
+comment on function sluice.multiply_32(bigint,bigint) is 'Internal: unsigned 32-bit multiplication.';
+comment on function sluice.outbox_insert(integer,json,boolean) is 'Internal: writes messages to the outbox.';
+comment on function sluice.partition_of_key(text,integer) is 'The partition a key goes to: Kafka''s murmur2. The same as the producers compute.';
+comment on function sluice.relay(bigint,pg_snapshot,integer) is 'Internal: moves committed messages from the outbox into the log.';
+comment on function sluice.release_position(integer,bigint) is 'Gives a position back.';
+comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment and begins the next.';
+comment on function sluice.send(text,json,text,json,integer) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}'').';
+comment on function sluice.start_offset(integer,integer) is 'The first offset of a partition that retention has left.';
+comment on function sluice.take_duty(integer,text) is 'Takes a duty under a new epoch.';
+comment on function sluice.take_position(integer,integer) is 'Takes a position over under a new epoch.';
+comment on schema sluice is 'Sluice, a message broker inside Postgres: its tables, views and functions.';
+comment on schema sluice_log is 'Sluice: the tables and append functions of topics, named by topic number. Read topics.<name> instead.';
+comment on schema topics is 'Sluice: a view per topic that shows its messages one by one.';
+comment on sequence sluice.producer_number is 'A number for every producer that opens; with its record sequence it makes up the id of a record.';
+comment on table sluice."position" is 'How far a group is in a partition. See the views sluice.groups and sluice.lag.';
+comment on table sluice.consumer_group is 'A consumer group: who shares its name shares the work. See the view sluice.groups.';
+comment on table sluice.dead_letter is 'What a group could not handle, whole. See the view sluice.dead_letters.';
+comment on table sluice.done is 'Messages done in their handler''s transaction and not yet folded into the position.';
+comment on table sluice.duty is 'What one process at a time does for all. The session lock (1936487686, duty) picks it, the epoch fences it.';
+comment on table sluice.member is 'A process that consumes. It lives while its session holds the advisory lock (1936487685, member).';
+comment on table sluice.migrations is 'The migrations that were applied to this database, one row each, written in the transaction of the migration.';
+comment on table sluice.outbox is 'Messages of transactions, on their way into the log. A row is here if and only if its message is not in the log.';
+comment on table sluice.segment is 'A slice of a topic in time: sluice_log.topic_<topic>_segment_<segment>. The highest one is appended to.';
+comment on table sluice.segment_start is 'Where each partition begins in a segment, so that dropping older segments never restarts an offset.';
+comment on table sluice.subscription is 'Which groups a member takes part in, and for which topics.';
+comment on table sluice.topic is 'A topic: its number, its name and how it is kept. See the view sluice.topics.';
+comment on view sluice.dead_letters is 'Sluice: what a group could not handle: the message, where it was, why and after how many attempts.';
+comment on view sluice.groups is 'Sluice: each group''s lag over all partitions of a topic.';
+comment on view sluice.lag is 'Sluice: how far each group is in each partition, and who works on it.';
+comment on view sluice.leaders is 'Sluice: which process does what one does for all: relay moves the outbox into the log, retention drops old segments.';
+comment on view sluice.members is 'Sluice: the processes that consume. One with partitions = 0 is idle: there are more members than partitions.';
+comment on view sluice.partitions is 'Sluice: where the log of each partition begins and ends.';
+comment on view sluice.topics is 'Sluice: every topic, how it is kept and how much room it takes.';

@@ -1,0 +1,20 @@
+// npm start: installs what is missing, then runs the signup app under Bun.
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { ensureInstalled, findBun, onStopSignal, root, run } from "./toolchain.mjs";
+
+await run(() => {
+  ensureInstalled();
+  const bun = findBun();
+  return new Promise((resolve, reject) => {
+    const child = spawn(bun, [join(root, "apps", "signup", "main.ts"), ...process.argv.slice(2)], {
+      stdio: "inherit",
+      // A group of its own: Ctrl-C then reaches the app once, from here, and not also from the terminal and from npm.
+      detached: process.platform !== "win32",
+    });
+    onStopSignal((signal) => child.kill(signal === "SIGHUP" ? "SIGTERM" : signal));
+    child.once("error", reject);
+    child.once("exit", (code, signal) => resolve(code ?? 128 + (constants.signals[signal] ?? 0)));
+  });
+});

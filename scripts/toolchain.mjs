@@ -1,0 +1,160 @@
+// Plain Node, no dependencies: this runs before anything is installed.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { dirname, isAbsolute, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The folder of the project. */
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const modules = join(root, "node_modules");
+const stampFile = join(modules, ".sluice-installed");
+const isWindows = process.platform === "win32";
+
+/** An end of the script whose message is all that the user needs. */
+export class Refusal extends Error {}
+
+/**
+ * Installs the dependencies when they are missing or package-lock.json has changed since; otherwise does nothing and
+ * needs no network.
+ */
+export function ensureInstalled() {
+  const lockText = readFileSync(join(root, "package-lock.json"), "utf8");
+  const stamp = createHash("sha256").update(lockText).digest("hex");
+  if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
+  if (!matchesLock(JSON.parse(lockText))) {
+    console.log(
+      `Installing dependencies with npm ci (${existsSync(modules) ? "package-lock.json has changed" : "first start"}) …`,
+    );
+    const startedAt = performance.now();
+    installWithNpm();
+    console.log(`Installed in ${Math.round((performance.now() - startedAt) / 1000)} s.`);
+  }
+  if (isWritable(modules)) writeFileSync(stampFile, stamp);
+}
+
+function installWithNpm() {
+  const strict = runNpm("ci");
+  if (strict.status === 0) return;
+  if (!strict.stderr.includes("EUSAGE")) throw installFailed("npm ci", strict);
+  // A lock that was written against a registry without some other platform's packages makes npm ci refuse outright.
+  // npm install keeps to every version and checksum that the lock does name.
+  console.log(
+    "npm ci refuses the lock, which lacks packages of other platforms: installing with npm install --no-save …",
+  );
+  const lenient = runNpm("install", "--no-save");
+  if (lenient.status !== 0) throw installFailed("npm install", lenient);
+}
+
+function runNpm(...command) {
+  // Dependencies for development and for this platform, whatever NODE_ENV and the user's configuration leave out.
+  const parameters = [...command, "--include=dev", "--include=optional", "--no-audit", "--no-fund", "--loglevel=error"];
+  const { npm_execpath: npm } = process.env;
+  const [file, ...first] = npm?.endsWith(".js") ? [process.execPath, npm] : [isWindows ? "npm.cmd" : "npm"];
+  const result = spawnSync(file, [...first, ...parameters], {
+    cwd: root,
+    env: { ...process.env, npm_config_cache: npmCache() },
+    stdio: ["ignore", "ignore", "pipe"],
+    encoding: "utf8",
+    shell: isWindows,
+  });
+  if (result.error) throw new Refusal(`npm could not be run: ${result.error.message}`);
+  return result;
+}
+
+function installFailed(name, { status, stderr }) {
+  return new Refusal(`${stderr.trim()}\n${name} failed with code ${status}. The first start needs the network.`);
+}
+
+/** A user without a home, as in many containers, gets a cache in the temporary folder. */
+function npmCache() {
+  const usual = process.env.npm_config_cache || join(homedir(), ".npm");
+  // With an empty HOME npm would make a folder named ~ here.
+  const fallback = join(tmpdir(), `sluice-npm-${process.getuid?.() ?? "user"}`);
+  if (!isAbsolute(usual)) return fallback;
+  let existing = usual;
+  while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
+  return isWritable(existing) ? usual : fallback;
+}
+
+function isWritable(path) {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether what npm wrote down about node_modules is what the lock asks for: somebody ran npm ci by hand. */
+function matchesLock(lock) {
+  const installedFile = join(modules, ".package-lock.json");
+  if (!existsSync(installedFile)) return false;
+  const installed = JSON.parse(readFileSync(installedFile, "utf8")).packages ?? {};
+  return Object.entries(lock.packages).every(([path, wanted]) => {
+    if (!path.startsWith("node_modules/")) return true;
+    const found = installed[path];
+    if (found === undefined) return wanted.optional === true;
+    return found.version === wanted.version && (wanted.link !== true || existsSync(join(root, path)));
+  });
+}
+
+/** The path of a Bun that runs, whether or not install scripts were allowed to put it in place. */
+export function findBun() {
+  const name = isWindows ? "bun.exe" : "bun";
+  return findWorking("Bun", "@oven/bun-…", [
+    join(modules, "bun", "bin", "bun.exe"),
+    ...packagesOf("@oven").map((folder) => join(folder, "bin", name)),
+  ]);
+}
+
+/** The path of a Deno that runs, in the same way. */
+export function findDeno() {
+  const name = isWindows ? "deno.exe" : "deno";
+  return findWorking("Deno", "@deno/…", [
+    join(modules, "deno", name),
+    ...packagesOf("@deno").map((folder) => join(folder, name)),
+  ]);
+}
+
+function packagesOf(scope) {
+  const folder = join(modules, scope);
+  return existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [];
+}
+
+function findWorking(name, platformPackage, candidates) {
+  for (const candidate of candidates) {
+    // Before the install script has run, a small text stands in for the program.
+    if (!existsSync(candidate) || statSync(candidate).size < 1_000_000) continue;
+    const result = spawnSync(candidate, ["--version"], { encoding: "utf8" });
+    if (result.status === 0 && /\d+\.\d+\.\d+/.test(result.stdout)) return candidate;
+  }
+  throw new Refusal(
+    `${name} does not run here: npm has left out the optional package ${platformPackage} for ${process.platform} ${process.arch}. ` +
+      "Remove node_modules and start again without omit=optional in npm's configuration.",
+  );
+}
+
+/** Calls the handler for SIGINT, SIGTERM and SIGHUP; what a terminal and npm both deliver counts once. */
+export function onStopSignal(handler) {
+  let lastMs = Number.NEGATIVE_INFINITY;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    process.on(signal, () => {
+      const nowMs = performance.now();
+      if (nowMs - lastMs < 1000) return;
+      lastMs = nowMs;
+      handler(signal);
+    });
+  }
+}
+
+/** Runs the script's main function: a refusal is printed without a stack, and everything else is a bug with one. */
+export async function run(main) {
+  try {
+    process.exitCode = await main();
+  } catch (error) {
+    console.error(error instanceof Refusal ? error.message : error);
+    process.exitCode = 1;
+  }
+}

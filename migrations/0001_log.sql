@@ -172,7 +172,9 @@ begin
   elsif v_compression = 'auto' and v_has_lz4 then
     execute format('alter table %s alter keys set compression lz4, alter records set compression lz4, alter attributes set compression lz4', v_table);
   else
+    -- Nothing to compress: a batch that fits into a page stays in its row, which costs a fifth less than a side table.
     execute format('alter table %s alter keys set storage external, alter records set storage external, alter attributes set storage external', v_table);
+    execute format('alter table %s set (toast_tuple_target = 8160)', v_table);
   end if;
 end $$;
 comment on function sluice.create_segment_table(integer, integer) is 'Internal: the table of a segment.';

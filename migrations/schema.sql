@@ -347,14 +347,11 @@ declare
   v_body text := $template$
 declare
   v_entries integer := cardinality(p_partitions);
-  v_sequence bigint := p_sequence;
-  v_keys text[];
-  v_records text[];
-  v_attributes text[];
-  v_offset bigint;
-  v_rolled boolean;
+  v_first bigint;
+  v_firsts bigint[];
   v_found bigint;
-  v_offsets bigint[] := '{}';
+  v_founds bigint[];
+  v_sequence bigint := p_sequence;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'sluice: an append must run at READ COMMITTED, not %', current_setting('transaction_isolation')
@@ -363,66 +360,97 @@ begin
   if current_setting('synchronous_commit') <> p_commit then
     perform set_config('synchronous_commit', p_commit, true);
   end if;
-  if v_entries > 1 then
-    v_keys := string_to_array(p_keys, E'\x1e');
-    v_records := string_to_array(p_records, E'\x1e');
-    v_attributes := string_to_array(p_attributes, E'\x1e');
-  end if;
+
+  -- One by one and in this order. (An IF, because it evaluates the call as it is; PERFORM would run a query.)
   for i in 1 .. v_entries loop
     if i > 1 and p_partitions[i] <= p_partitions[i - 1] then
       raise exception 'sluice: partitions of one append must ascend' using errcode = '22023';
     end if;
-    perform pg_advisory_xact_lock(1936487682, {topic} * 1024 + p_partitions[i]);
-    select b.base_offset + b.count, exists (select from sluice.segment s where s.topic = {topic} and s.segment > {segment})
-      into v_offset, v_rolled
-      from sluice_log.topic_{topic}_segment_{segment} b
-      where b.partition = p_partitions[i]
-      order by b.base_offset desc limit 1;
-    if not found then
-      v_rolled := exists (select from sluice.segment s where s.topic = {topic} and s.segment > {segment});
-      select s.start_offset into v_offset from sluice.segment_start s
-        where s.topic = {topic} and s.segment = {segment} and s.partition = p_partitions[i];
-      if not found then
-        raise exception 'sluice: topic {topic} has no partition %', p_partitions[i] using errcode = '22023';
+    if pg_advisory_xact_lock(1936487682, {topic} * 1024 + p_partitions[i]) is null then end if;
+  end loop;
+
+  -- Statements from here on see everything that was committed before the locks were had.
+  if v_entries = 1 then
+    select b.base_offset + b.count into v_first from sluice_log.topic_{topic}_segment_{segment} b
+      where b.partition = p_partitions[1] order by b.base_offset desc limit 1;
+    v_firsts := array[v_first];
+  else
+    select array_agg(last.end_offset order by e.number), max(last.end_offset) into v_firsts, v_first
+    from unnest(p_partitions) with ordinality e(partition, number)
+    left join lateral (
+      select b.base_offset + b.count as end_offset from sluice_log.topic_{topic}_segment_{segment} b
+      where b.partition = e.partition order by b.base_offset desc limit 1) last on true;
+  end if;
+
+  if v_first >= {seal} then
+    -- The segment was closed while this call waited for its lock. The function now stands for the new one: call that, as a
+    -- repeat, because what this producer wrote may be in the segment before.
+    execute 'select sluice_log.append_{topic}($1, $2, $3, $4, $5, $6, $7, true, $8, $9)' into v_firsts
+      using p_partitions, p_counts, p_keys, p_records, p_attributes, p_producer, p_sequence, p_commit, p_ring;
+    return v_firsts;
+  end if;
+
+  if array_position(v_firsts, null) is not null then
+    -- Nothing in this segment yet: it begins where the one before ended.
+    for i in 1 .. v_entries loop
+      if v_firsts[i] is null then
+        select s.start_offset into v_first from sluice.segment_start s
+          where s.topic = {topic} and s.segment = {segment} and s.partition = p_partitions[i];
+        if not found then
+          raise exception 'sluice: topic {topic} has no partition %', p_partitions[i] using errcode = '22023';
+        end if;
+        v_firsts[i] := v_first;
       end if;
-    end if;
-    if v_rolled then
-      -- The segment was closed while this call waited for its lock. The function now stands for the new one: call that,
-      -- as a repeat, because what this producer wrote may be in the segment before.
-      execute 'select sluice_log.append_{topic}($1, $2, $3, $4, $5, $6, $7, true, $8, $9)' into v_offsets
-        using p_partitions, p_counts, p_keys, p_records, p_attributes, p_producer, p_sequence, p_commit, p_ring;
-      return v_offsets;
-    end if;
-    v_found := null;
-    if p_producer is not null and (p_repeat or clock_timestamp() < '{young_until}') then
+    end loop;
+  end if;
+
+  if p_repeat or clock_timestamp() < '{young_until}' then
+    for i in 1 .. v_entries loop
       select b.base_offset into v_found from sluice_log.topic_{topic} b
         where b.segment in ({segment}, {segment} - 1) and b.producer = p_producer and b.sequence = v_sequence;
-    end if;
-    if v_found is null then
+      v_founds := v_founds || v_found;
+      v_sequence := v_sequence + p_counts[i];
+    end loop;
+  end if;
+
+  if v_entries = 1 then
+    if v_founds[1] is null then
       insert into sluice_log.topic_{topic}_segment_{segment}
         (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
       values
-        ({segment}, p_partitions[i], v_offset, p_counts[i], clock_timestamp(), p_producer, v_sequence,
-         case when v_entries = 1 then p_keys else v_keys[i] end,
-         case when v_entries = 1 then p_records else v_records[i] end,
-         case when v_entries = 1 then p_attributes else v_attributes[i] end);
+        ({segment}, p_partitions[1], v_firsts[1], p_counts[1], clock_timestamp(), p_producer, p_sequence, p_keys, p_records, p_attributes);
     end if;
-    v_offsets := v_offsets || coalesce(v_found, v_offset);
-    v_sequence := v_sequence + p_counts[i];
-  end loop;
-  if p_ring then
-    perform pg_notify('sluice', 'log {topic} ' || array_to_string(p_partitions, ' '));
+  else
+    insert into sluice_log.topic_{topic}_segment_{segment}
+      (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
+    select {segment}, e.partition, e.first, e.count, clock_timestamp(), p_producer, e.sequence, e.keys, e.records, e.attributes
+    from (
+      select u.*, p_sequence + sum(u.count) over (order by u.number) - u.count as sequence
+      from rows from (
+        unnest(p_partitions), unnest(v_firsts), unnest(p_counts), unnest(v_founds), unnest(string_to_array(p_keys, E'\x1e')),
+        unnest(string_to_array(p_records, E'\x1e')), unnest(string_to_array(p_attributes, E'\x1e'))
+      ) with ordinality u(partition, first, count, found, keys, records, attributes, number)
+    ) e
+    where e.found is null;
   end if;
-  return v_offsets;
+  if p_ring is not null then
+    perform pg_notify('sluice', p_ring);
+  end if;
+  if v_founds is not null then
+    select array_agg(coalesce(r.found, r.first) order by r.number) into v_firsts
+    from unnest(v_founds, v_firsts) with ordinality r(found, first, number);
+  end if;
+  return v_firsts;
 end $template$;
 begin
   v_body := replace(v_body, '{topic}', p_topic::text);
   v_body := replace(v_body, '{segment}', v_segment::text);
+  v_body := replace(v_body, '{seal}', '4611686018427387904');
   -- A first try that the network held back may arrive after the segment rolled, so a young segment looks back as well.
   v_body := replace(v_body, '{young_until}', case when v_segment = 0 then '-infinity' else (v_created + interval '10 minutes')::text end);
   execute format('create or replace function sluice_log.append_%s(
       p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
-      p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring boolean)
+      p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
     returns bigint[] language plpgsql volatile as %L', p_topic, v_body);
   execute format('comment on function sluice_log.append_%s is %L', p_topic,
     format('Sluice: appends record batches to topic %s, segment %s. Generated by sluice.create_append_function.', p_topic, v_segment));
@@ -447,7 +475,9 @@ begin
   elsif v_compression = 'auto' and v_has_lz4 then
     execute format('alter table %s alter keys set compression lz4, alter records set compression lz4, alter attributes set compression lz4', v_table);
   else
+    -- Nothing to compress: a batch that fits into a page stays in its row, which costs a fifth less than a side table.
     execute format('alter table %s alter keys set storage external, alter records set storage external, alter attributes set storage external', v_table);
+    execute format('alter table %s set (toast_tuple_target = 8160)', v_table);
   end if;
 end $function$
 ;
@@ -695,7 +725,7 @@ begin
       string_agg(b.attributes, E'\x1e' order by b.partition) as attributes
     from batch b group by b.topic order by b.topic
   loop
-    execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, false)', v_topic.topic)
+    execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, null)', v_topic.topic)
       using v_topic.partitions, v_topic.counts, v_topic.keys, v_topic.records, v_topic.attributes, current_setting('synchronous_commit');
     moved := moved + v_topic.moved;
     rings := rings || (v_topic.topic || ' ' || array_to_string(v_topic.partitions, ' '));
@@ -736,6 +766,12 @@ begin
         where b.partition = s.partition order by b.base_offset desc limit 1),
       s.start_offset)
     from sluice.segment_start s where s.topic = %1$s and s.segment = %2$s$sql$, p_topic, v_segment);
+  -- The seal: an empty batch at an offset that nothing reaches (2^62), where an append that still means this segment
+  -- finds it as the last one, at no cost to those that do not.
+  execute format($sql$
+    insert into sluice_log.topic_%1$s_segment_%2$s (segment, partition, base_offset, count, appended_at, records)
+    select %2$s, partition, 4611686018427387904, 0, clock_timestamp(), '[]'
+    from generate_series(0, %3$s - 1) partition$sql$, p_topic, v_segment, v_partitions);
   perform sluice.create_segment_table(p_topic, v_segment + 1);
   perform sluice.create_append_function(p_topic);
   return v_segment + 1;

@@ -3,6 +3,7 @@ import { SluiceError } from "@sluice/kernel";
 import type { Pool } from "@sluice/store";
 import createTopicStatement from "./sql/create-topic.sql" with { type: "text" };
 import findTopicStatement from "./sql/find-topic.sql" with { type: "text" };
+import listTopicsStatement from "./sql/list-topics.sql" with { type: "text" };
 
 /** A topic as the database knows it. */
 export interface TopicEntry {
@@ -41,6 +42,12 @@ export async function openTopic(
     );
   }
   return { number: row.topic, name: row.name, partitions: row.partitions, encoding: row.encoding };
+}
+
+/** Every topic of the database. */
+export async function listTopics(pool: Pool): Promise<readonly TopicEntry[]> {
+  const rows = await pool.query<TopicRow>("listing topics", listTopicsStatement);
+  return rows.map(({ topic, ...rest }) => ({ number: topic, ...rest }));
 }
 
 async function find(pool: Pool, topic: AnyTopic): Promise<TopicRow | undefined> {

@@ -1,4 +1,4 @@
-export { openTopic, type TopicEntry } from "./catalog.ts";
+export { listTopics, openTopic, type TopicEntry } from "./catalog.ts";
 export type {
   AppendEntry,
   AppendRequest,

@@ -3,6 +3,7 @@ export { withDeadline } from "./deadline.ts";
 export { callInTransaction, type UserTransaction } from "./executor.ts";
 export { checkSchema, type MigrationReport, migrate } from "./migrate.ts";
 export type { Migration } from "./migration.ts";
+export { defineMigration } from "./migration.ts";
 export { migrations } from "./migrations.ts";
 export {
   arrayLiteral,

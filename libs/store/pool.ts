@@ -75,15 +75,10 @@ export function explain(what: string, error: unknown): SluiceError {
  * wait for the connection. A URL that does not parse is INVALID_OPTIONS.
  */
 export function connectOptions(url: string, options: postgres.Options<Record<string, never>>): postgres.Sql {
-  try {
-    new URL(url);
-  } catch (error) {
+  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(url)) {
     throw new SluiceError(
       "INVALID_OPTIONS",
       "DATABASE_URL is not a URL such as postgres://user:password@host:5432/database",
-      {
-        cause: error,
-      },
     );
   }
   return postgres(url, {

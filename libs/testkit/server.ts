@@ -1,6 +1,6 @@
 import { join } from "node:path";
+import { startEmbedded } from "@sluice/store/embedded";
 import postgres from "postgres";
-import { startEmbedded } from "../store/embedded.ts";
 
 let server: Promise<string> | undefined;
 

@@ -14,7 +14,7 @@ import {
 } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import { type Clock, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
-import type { Log, TopicEntry } from "@sluice/log";
+import { type Log, listTopics, type TopicEntry } from "@sluice/log";
 import { type Pool, Session } from "@sluice/store";
 import type { HandlerTransactions } from "./consumer/handler-transaction.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
@@ -348,7 +348,6 @@ export class Worker {
   #standForDuties(session: Session): readonly Duty[] {
     const { pool, log, doorbell, logger } = this.#context;
     const relay = new Relay(pool, doorbell);
-    const entries = [...new Map(this.#joined.map(({ entry }) => [entry.number, entry])).values()];
     const common = { pool, session, owner: this.#options.name, logger };
     return [
       new Duty({ ...common, duty: "relay", onTaken: () => relay.reset(), round: (epoch) => relay.round(epoch) }),
@@ -357,7 +356,7 @@ export class Worker {
         duty: "retention",
         onTaken: () => undefined,
         round: async () => {
-          for (const entry of entries) await log.trim(entry);
+          for (const entry of await listTopics(pool)) await log.trim(entry);
           return retentionMs;
         },
       }),

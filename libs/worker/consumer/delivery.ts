@@ -19,6 +19,8 @@ const done: Outcome = { kind: "done" };
 export interface DeliveryOwner extends MessageHome {
   readonly position: number;
   readonly epoch: number;
+  /** The message at `offset` was done in its handler's transaction: its position may be written whatever the commit mode. */
+  transactionCommitted(offset: number): void;
 }
 
 /**
@@ -65,7 +67,9 @@ async function commit(owner: DeliveryOwner, message: Message, opening: Promise<O
   try {
     const transaction = await opening;
     const outcome = await transaction.commit(owner.position, owner.epoch, message.offset);
-    return outcome === "fenced" ? { kind: "fenced" } : done;
+    if (outcome === "fenced") return { kind: "fenced" };
+    owner.transactionCommitted(message.offset);
+    return done;
   } catch (error) {
     return isSluiceError(error, "FENCED") ? { kind: "fenced" } : { kind: "failed", error };
   }

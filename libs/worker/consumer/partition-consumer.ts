@@ -128,6 +128,10 @@ export class PartitionConsumer implements DeliveryOwner {
     this.#committedRanges = JSON.stringify(commit.doneAbove);
   }
 
+  transactionCommitted(offset: number): void {
+    this.#explicitNext = Math.max(this.#explicitNext, offset + 1);
+  }
+
   async commitNow(offset: number): Promise<void> {
     this.#progress.done(offset);
     this.#explicitNext = Math.max(this.#explicitNext, offset + 1);
@@ -207,7 +211,7 @@ export class PartitionConsumer implements DeliveryOwner {
           ...this.#names(),
           error: toError(error),
         });
-        await this.#wake.wait(readRetryMs);
+        await this.#pause(readRetryMs);
       }
     }
     return { batches: [], next: this.#fetchOffset, more: false };

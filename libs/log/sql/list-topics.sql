@@ -1,0 +1,3 @@
+-- Every topic.
+-- Locks: none.
+select topic, name, partitions, encoding from sluice.topic order by topic

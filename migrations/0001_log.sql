@@ -156,7 +156,8 @@ begin
 end $$;
 comment on function sluice.create_topic is 'Creates a topic, or returns the number of the one that has the name.';
 
--- The table of one segment. Its keys are its own (not its parent's), so that they need not hold the segment.
+-- The table of one segment. Its keys are its own (not its parent's), so that they need not hold the segment. Made by itself
+-- and then attached: creating it as a partition would wait for every transaction that has read the topic.
 create function sluice.create_segment_table(p_topic integer, p_segment integer) returns void language plpgsql as $$
 declare
   v_table text := format('sluice_log.topic_%s_segment_%s', p_topic, p_segment);
@@ -164,7 +165,7 @@ declare
   v_has_lz4 boolean := exists (
     select from pg_settings where name = 'default_toast_compression' and 'lz4' = any(enumvals));
 begin
-  execute format('create table %s partition of sluice_log.topic_%s for values in (%s)', v_table, p_topic, p_segment);
+  execute format('create table %s (like sluice_log.topic_%s including all)', v_table, p_topic);
   execute format('alter table %s add constraint topic_%s_segment_%s_pkey primary key (partition, base_offset)', v_table, p_topic, p_segment);
   execute format('create unique index topic_%2$s_segment_%3$s_sequence on %1$s (producer, sequence)', v_table, p_topic, p_segment);
   if v_compression = 'pglz' then
@@ -176,6 +177,7 @@ begin
     execute format('alter table %s alter keys set storage external, alter records set storage external, alter attributes set storage external', v_table);
     execute format('alter table %s set (toast_tuple_target = 8160)', v_table);
   end if;
+  execute format('alter table sluice_log.topic_%s attach partition %s for values in (%s)', p_topic, v_table, p_segment);
 end $$;
 comment on function sluice.create_segment_table(integer, integer) is 'Internal: the table of a segment.';
 
@@ -351,8 +353,10 @@ begin
 end $$;
 comment on function sluice.create_topic_view(integer) is 'Internal: makes the view topics.<name>.';
 
--- Closes a topic's segment and begins the next, and returns its number. Appends wait for the moment it takes.
--- Locks: the topic's shape; then appending, for every partition in ascending order.
+-- Closes a topic's segment and begins the next, and returns its number. Appends wait for the moment it takes, so everything
+-- that could wait for somebody else's transaction comes before their locks.
+-- Locks: the topic's shape; the topic's table (against other changes of shape, not against readers); then appending, for
+-- every partition in ascending order.
 create function sluice.roll_segment(p_topic integer) returns integer language plpgsql as $$
 declare
   v_partitions integer;
@@ -360,10 +364,11 @@ declare
 begin
   perform pg_advisory_xact_lock(1936487681, p_topic);
   select partitions into strict v_partitions from sluice.topic where topic = p_topic;
+  select max(segment) into strict v_segment from sluice.segment where topic = p_topic;
+  perform sluice.create_segment_table(p_topic, v_segment + 1);
   for v_partition in 0 .. v_partitions - 1 loop
     perform pg_advisory_xact_lock(1936487682, p_topic * 1024 + v_partition);
   end loop;
-  select max(segment) into strict v_segment from sluice.segment where topic = p_topic;
   insert into sluice.segment (topic, segment) values (p_topic, v_segment + 1);
   execute format($sql$
     insert into sluice.segment_start (topic, segment, partition, start_offset)
@@ -378,7 +383,6 @@ begin
     insert into sluice_log.topic_%1$s_segment_%2$s (segment, partition, base_offset, count, appended_at, records)
     select %2$s, partition, 4611686018427387904, 0, clock_timestamp(), '[]'
     from generate_series(0, %3$s - 1) partition$sql$, p_topic, v_segment, v_partitions);
-  perform sluice.create_segment_table(p_topic, v_segment + 1);
   perform sluice.create_append_function(p_topic);
   return v_segment + 1;
 end $$;

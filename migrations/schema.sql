@@ -467,7 +467,7 @@ declare
   v_has_lz4 boolean := exists (
     select from pg_settings where name = 'default_toast_compression' and 'lz4' = any(enumvals));
 begin
-  execute format('create table %s partition of sluice_log.topic_%s for values in (%s)', v_table, p_topic, p_segment);
+  execute format('create table %s (like sluice_log.topic_%s including all)', v_table, p_topic);
   execute format('alter table %s add constraint topic_%s_segment_%s_pkey primary key (partition, base_offset)', v_table, p_topic, p_segment);
   execute format('create unique index topic_%2$s_segment_%3$s_sequence on %1$s (producer, sequence)', v_table, p_topic, p_segment);
   if v_compression = 'pglz' then
@@ -479,6 +479,7 @@ begin
     execute format('alter table %s alter keys set storage external, alter records set storage external, alter attributes set storage external', v_table);
     execute format('alter table %s set (toast_tuple_target = 8160)', v_table);
   end if;
+  execute format('alter table sluice_log.topic_%s attach partition %s for values in (%s)', p_topic, v_table, p_segment);
 end $function$
 ;
 
@@ -754,10 +755,11 @@ declare
 begin
   perform pg_advisory_xact_lock(1936487681, p_topic);
   select partitions into strict v_partitions from sluice.topic where topic = p_topic;
+  select max(segment) into strict v_segment from sluice.segment where topic = p_topic;
+  perform sluice.create_segment_table(p_topic, v_segment + 1);
   for v_partition in 0 .. v_partitions - 1 loop
     perform pg_advisory_xact_lock(1936487682, p_topic * 1024 + v_partition);
   end loop;
-  select max(segment) into strict v_segment from sluice.segment where topic = p_topic;
   insert into sluice.segment (topic, segment) values (p_topic, v_segment + 1);
   execute format($sql$
     insert into sluice.segment_start (topic, segment, partition, start_offset)
@@ -772,7 +774,6 @@ begin
     insert into sluice_log.topic_%1$s_segment_%2$s (segment, partition, base_offset, count, appended_at, records)
     select %2$s, partition, 4611686018427387904, 0, clock_timestamp(), '[]'
     from generate_series(0, %3$s - 1) partition$sql$, p_topic, v_segment, v_partitions);
-  perform sluice.create_segment_table(p_topic, v_segment + 1);
   perform sluice.create_append_function(p_topic);
   return v_segment + 1;
 end $function$

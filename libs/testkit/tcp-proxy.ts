@@ -46,6 +46,7 @@ export interface Proxy {
 /** Starts a {@link Proxy} in front of the server of a URL. */
 export async function startProxy(targetUrl: string): Promise<Proxy> {
   const target = new URL(targetUrl);
+  const [host, port] = [target.hostname, Number(target.port || 5432)];
   const open = new Set<ProxiedConnection>();
   const faults: Faults = {
     dropNotifications: false,
@@ -57,9 +58,7 @@ export async function startProxy(targetUrl: string): Promise<Proxy> {
     hold: undefined,
   };
   const server = createServer((client: Socket) => {
-    const connection = new ProxiedConnection(client, target.hostname, Number(target.port || 5432), faults, () =>
-      open.delete(connection),
-    );
+    const connection = new ProxiedConnection(client, host, port, faults, () => open.delete(connection));
     open.add(connection);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -4,9 +4,10 @@ import type { AnyConsumer } from "@sluice/contract";
 import { type Clock, type Deferred, deferred, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { type DeliveryOwner, deliver, type Outcome } from "./delivery.ts";
+import { FailurePolicy, pause } from "./failure-policy.ts";
 import type { HandlerTransactions } from "./handler-transaction.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
-import { headersAt, idAt, keyAt, timestampAt } from "./message.ts";
+import { keyAt } from "./message.ts";
 import { Progress } from "./progress.ts";
 
 /** What a partition's consumer works with. */
@@ -53,6 +54,7 @@ export class PartitionConsumer implements DeliveryOwner {
   readonly #abort = new AbortController();
   readonly #wake = new Signal();
   readonly #queue: KeyedQueue<Task>;
+  readonly #failures: FailurePolicy;
   readonly #finished: Promise<void>;
   /** Tasks that were begun and are neither over nor put off. */
   #running = 0;
@@ -91,6 +93,7 @@ export class PartitionConsumer implements DeliveryOwner {
     this.#committedNext = taken.nextOffset;
     const concurrency = this.consumer.mode === "ordered" ? 1 : this.consumer.concurrency;
     this.#queue = new KeyedQueue<Task>(concurrency, (task) => this.#begin(task));
+    this.#failures = new FailurePolicy({ ...context, ...home, signal: this.#abort.signal });
     this.#finished = this.#consume();
   }
 
@@ -211,7 +214,7 @@ export class PartitionConsumer implements DeliveryOwner {
           ...this.#names(),
           error: toError(error),
         });
-        await this.#pause(readRetryMs);
+        await pause(this.#context.clock, readRetryMs, this.signal);
       }
     }
     return { batches: [], next: this.#fetchOffset, more: false };
@@ -274,7 +277,7 @@ export class PartitionConsumer implements DeliveryOwner {
       if (next === "over") break;
       // Put off: nothing runs meanwhile, so a stop need not wait for it.
       this.#leave();
-      await this.#pause(next.delayMs);
+      await pause(this.#context.clock, next.delayMs, this.signal);
       if (this.#stopped) return;
       this.#running += 1;
       outcome = await deliver(this, batch, index, attempt + 1);
@@ -336,76 +339,12 @@ export class PartitionConsumer implements DeliveryOwner {
       return "give-up";
     }
     // Stopped in the middle: no verdict, no attempt spent; the next owner hands it over again.
-    if (this.#abort.signal.aborted) return "give-up";
+    if (this.signal.aborted) return "give-up";
     // c.commit() came first: it is done, whatever the handler did afterwards.
     if (this.#progress.isDone(batch.baseOffset + index)) return "over";
-    const { attempts, backoff, onExhausted } = this.consumer;
-    const fields = { ...this.#names(), offset: batch.baseOffset + index, attempt, error: toError(outcome.error) };
-    if (outcome.kind === "failed" && attempt < attempts) {
-      const delayMs = Math.ceil(backoff.delayMs(attempt, Math.random()));
-      this.#context.logger.log("info", "a handler failed; its message is tried again", { ...fields, delayMs });
-      return { delayMs };
-    }
-    const reason = outcome.kind === "misfit" ? "schema" : "exhausted";
-    this.#context.logger.log("warn", `a message was given up: ${onExhausted}`, { ...fields, reason });
-    if (onExhausted === "pause") {
-      this.#halt();
-      return "give-up";
-    }
-    if (onExhausted === "dead-letter" && !(await this.#bury(batch, index, attempt, reason, outcome.error)))
-      return "give-up";
-    return "over";
-  }
-
-  /** Keeps a message in the dead letters; tries until it is kept or the consumer is stopped. */
-  async #bury(
-    batch: ReadBatch,
-    index: number,
-    attempts: number,
-    reason: "exhausted" | "schema",
-    error: unknown,
-  ): Promise<boolean> {
-    const cause = toError(error);
-    while (!this.#abort.signal.aborted) {
-      try {
-        await this.#context.groups.bury({
-          group: this.group,
-          topic: this.entry.number,
-          partition: this.partition,
-          offset: batch.baseOffset + index,
-          id: idAt(batch, index),
-          key: keyAt(batch, index),
-          value: JSON.stringify(batch.values[index]),
-          headers: headersAt(batch, index),
-          timestamp: timestampAt(batch, index),
-          reason,
-          // NUL would be refused, and the letter is worth more than the text of its error.
-          error: `${cause.name}: ${cause.message}`.replaceAll("\u0000", "␀").slice(0, 8_192).toWellFormed(),
-          attempts,
-        });
-        return true;
-      } catch (failure) {
-        this.#context.logger.log("warn", "a dead letter could not be kept and is tried again", {
-          ...this.#names(),
-          error: toError(failure),
-        });
-        await this.#pause(readRetryMs);
-      }
-    }
-    return false;
-  }
-
-  /** Waits, but not past the end. */
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const end = () => {
-        cancel();
-        this.#abort.signal.removeEventListener("abort", end);
-        resolve();
-      };
-      const cancel = this.#context.clock.after(delayMs, end);
-      this.#abort.signal.addEventListener("abort", end);
-    });
+    const verdict = await this.#failures.judge(batch, index, attempt, outcome);
+    if (verdict === "pause") this.#halt();
+    return verdict === "pause" || verdict === "stopped" ? "give-up" : verdict;
   }
 
   #over(offset: number): void {

@@ -1,0 +1,124 @@
+import type { Groups } from "@sluice/broker";
+import type { AnyConsumer } from "@sluice/contract";
+import { type Clock, type Logger, toError } from "@sluice/kernel";
+import type { ReadBatch, TopicEntry } from "@sluice/log";
+import type { Outcome } from "./delivery.ts";
+import { headersAt, idAt, keyAt, timestampAt } from "./message.ts";
+
+/** What to do about a failed attempt: try again, go on without the message, stop the partition, or nothing: it is stopped. */
+export type Verdict = { readonly delayMs: number } | "over" | "pause" | "stopped";
+
+/** What a policy works with. */
+export interface FailureContext {
+  readonly consumer: AnyConsumer;
+  readonly entry: TopicEntry;
+  readonly group: number;
+  readonly partition: number;
+  readonly groups: Groups;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Aborted when the partition is no longer this process's. */
+  readonly signal: AbortSignal;
+}
+
+const buryRetryMs = 500;
+/** Characters of an error's text that a dead letter keeps. */
+const errorCharacters = 8_192;
+
+/**
+ * Decides what comes after a failed attempt, as the consumer declared it. Attempts are counted in memory: this is the seam at
+ * which retries become durable.
+ */
+export class FailurePolicy {
+  readonly #context: FailureContext;
+
+  constructor(context: FailureContext) {
+    this.#context = context;
+  }
+
+  /** Never rejects: a dead letter that cannot be kept is tried again until it is, or the partition is stopped. */
+  async judge(
+    batch: ReadBatch,
+    index: number,
+    attempt: number,
+    outcome: Extract<Outcome, { kind: "failed" | "misfit" }>,
+  ): Promise<Verdict> {
+    const { consumer, entry, partition, logger } = this.#context;
+    const fields = {
+      topic: entry.name,
+      group: consumer.group,
+      partition,
+      offset: batch.baseOffset + index,
+      attempt,
+      error: toError(outcome.error),
+    };
+    if (outcome.kind === "failed" && attempt < consumer.attempts) {
+      const delayMs = Math.ceil(consumer.backoff.delayMs(attempt, Math.random()));
+      logger.log("info", "a handler failed; its message is tried again", { ...fields, delayMs });
+      return { delayMs };
+    }
+    const reason = outcome.kind === "misfit" ? "schema" : "exhausted";
+    logger.log("warn", `a message was given up: ${consumer.onExhausted}`, { ...fields, reason });
+    if (consumer.onExhausted === "pause") return "pause";
+    if (consumer.onExhausted === "dead-letter") return await this.#bury(batch, index, attempt, reason, outcome.error);
+    return "over";
+  }
+
+  async #bury(
+    batch: ReadBatch,
+    index: number,
+    attempts: number,
+    reason: "exhausted" | "schema",
+    error: unknown,
+  ): Promise<"over" | "stopped"> {
+    const { groups, group, entry, partition, logger, clock, signal } = this.#context;
+    const letter = {
+      group,
+      topic: entry.number,
+      partition,
+      offset: batch.baseOffset + index,
+      id: idAt(batch, index),
+      key: keyAt(batch, index),
+      value: JSON.stringify(batch.values[index]),
+      headers: headersAt(batch, index),
+      timestamp: timestampAt(batch, index),
+      reason,
+      error: errorText(error),
+      attempts,
+    };
+    while (!signal.aborted) {
+      try {
+        await groups.bury(letter);
+        return "over";
+      } catch (failure) {
+        logger.log("warn", "a dead letter could not be kept and is tried again", {
+          topic: entry.name,
+          partition,
+          error: toError(failure),
+        });
+        await pause(clock, buryRetryMs, signal);
+      }
+    }
+    return "stopped";
+  }
+}
+
+/** What Postgres can keep of an error: NUL and lone surrogates would be refused, and the letter is worth more than them. */
+function errorText(thrown: unknown): string {
+  const { name, message } = toError(thrown);
+  return `${name}: ${message}`.replaceAll("\u0000", "␀").slice(0, errorCharacters).toWellFormed();
+}
+
+/** Waits, but not past the abort. */
+export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const end = () => {
+      cancel();
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const cancel = clock.after(delayMs, end);
+    signal.addEventListener("abort", end);
+  });
+}

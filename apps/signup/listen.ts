@@ -1,0 +1,47 @@
+import { StartError } from "./options.ts";
+
+/** The app's own web server. */
+export interface WebServer {
+  readonly url: string;
+  /** Takes no new connection, waits up to two seconds for what is being answered, then cuts the rest off. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves on loopback: at `port`, or at 3000 if that is free, or at any free port.
+ *
+ * Fails with {@link StartError} when the port that was asked for is taken or may not be used.
+ */
+export function listen(port: number | undefined, fetch: (request: Request) => Response | Promise<Response>): WebServer {
+  const serve = (wanted: number) => Bun.serve({ port: wanted, hostname: "127.0.0.1", fetch });
+  const server = port === undefined ? serveAtFreePort(serve) : serveAt(port, serve);
+  return {
+    url: `http://127.0.0.1:${server.port}`,
+    async close() {
+      const cut = setTimeout(() => server.stop(true), 2_000);
+      await server.stop();
+      clearTimeout(cut);
+    },
+  };
+}
+
+type Serve = (port: number) => ReturnType<typeof Bun.serve>;
+
+function serveAt(port: number, serve: Serve): ReturnType<Serve> {
+  try {
+    return serve(port);
+  } catch (error) {
+    const isTaken = (error as { code?: unknown }).code === "EADDRINUSE";
+    const reason = isTaken ? "is taken by another program" : `cannot be used (${(error as Error).message})`;
+    throw new StartError(`port ${port} ${reason}; set PORT to another one, or leave it unset`, 69, { cause: error });
+  }
+}
+
+function serveAtFreePort(serve: Serve): ReturnType<Serve> {
+  try {
+    return serve(3_000);
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "EADDRINUSE") return serve(0);
+    throw error;
+  }
+}

@@ -187,8 +187,9 @@ comment on function sluice.create_segment_table(integer, integer) is 'Internal: 
 -- sluice_log.append_<topic>(partitions, counts, keys, records, attributes, producer, sequence, repeat, commit, ring)
 --   partitions  ascending, each once: the lock order
 --   counts      records of each partition
---   keys        JSON array of strings and nulls per partition, joined by U+001E (which JSON text never holds: RFC 7464);
---               null when there is no key at all
+--   keys        JSON array of strings and nulls per partition, joined by 32 times U+001E; null when there is no key at all.
+--               (JSON text never holds that character: RFC 7464. 32 of them, because Postgres looks for a text in steps as
+--               long as that text.)
 --   records     the same with the values
 --   attributes  the same with {"headers", "timestamp", "id"} or null per record; null when there are none
 --   producer    with sequence, names each record for ever; null for one that does not retry
@@ -213,6 +214,7 @@ declare
   v_found bigint;
   v_founds bigint[];
   v_sequence bigint := p_sequence;
+  v_separator constant text := repeat(E'\x1e', 32);
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'sluice: an append must run at READ COMMITTED, not %', current_setting('transaction_isolation')
@@ -288,8 +290,8 @@ begin
     from (
       select u.*, p_sequence + sum(u.count) over (order by u.number) - u.count as sequence
       from rows from (
-        unnest(p_partitions), unnest(v_firsts), unnest(p_counts), unnest(v_founds), unnest(string_to_array(p_keys, E'\x1e')),
-        unnest(string_to_array(p_records, E'\x1e')), unnest(string_to_array(p_attributes, E'\x1e'))
+        unnest(p_partitions), unnest(v_firsts), unnest(p_counts), unnest(v_founds), unnest(string_to_array(p_keys, v_separator)),
+        unnest(string_to_array(p_records, v_separator)), unnest(string_to_array(p_attributes, v_separator))
       ) with ordinality u(partition, first, count, found, keys, records, attributes, number)
     ) e
     where e.found is null;

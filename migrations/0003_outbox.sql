@@ -145,9 +145,9 @@ begin
       sum(b.count)::integer as moved,
       array_agg(b.partition order by b.partition) as partitions,
       array_agg(b.count order by b.partition) as counts,
-      string_agg(coalesce(b.keys, '[]'), E'\x1e' order by b.partition) as keys,
-      string_agg(b.records, E'\x1e' order by b.partition) as records,
-      string_agg(b.attributes, E'\x1e' order by b.partition) as attributes
+      string_agg(coalesce(b.keys, '[]'), repeat(E'\x1e', 32) order by b.partition) as keys,
+      string_agg(b.records, repeat(E'\x1e', 32) order by b.partition) as records,
+      string_agg(b.attributes, repeat(E'\x1e', 32) order by b.partition) as attributes
     from batch b group by b.topic order by b.topic
   loop
     execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, null)', v_topic.topic)

@@ -352,6 +352,7 @@ declare
   v_found bigint;
   v_founds bigint[];
   v_sequence bigint := p_sequence;
+  v_separator constant text := repeat(E'\x1e', 32);
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'sluice: an append must run at READ COMMITTED, not %', current_setting('transaction_isolation')
@@ -427,8 +428,8 @@ begin
     from (
       select u.*, p_sequence + sum(u.count) over (order by u.number) - u.count as sequence
       from rows from (
-        unnest(p_partitions), unnest(v_firsts), unnest(p_counts), unnest(v_founds), unnest(string_to_array(p_keys, E'\x1e')),
-        unnest(string_to_array(p_records, E'\x1e')), unnest(string_to_array(p_attributes, E'\x1e'))
+        unnest(p_partitions), unnest(v_firsts), unnest(p_counts), unnest(v_founds), unnest(string_to_array(p_keys, v_separator)),
+        unnest(string_to_array(p_records, v_separator)), unnest(string_to_array(p_attributes, v_separator))
       ) with ordinality u(partition, first, count, found, keys, records, attributes, number)
     ) e
     where e.found is null;
@@ -721,9 +722,9 @@ begin
       sum(b.count)::integer as moved,
       array_agg(b.partition order by b.partition) as partitions,
       array_agg(b.count order by b.partition) as counts,
-      string_agg(coalesce(b.keys, '[]'), E'\x1e' order by b.partition) as keys,
-      string_agg(b.records, E'\x1e' order by b.partition) as records,
-      string_agg(b.attributes, E'\x1e' order by b.partition) as attributes
+      string_agg(coalesce(b.keys, '[]'), repeat(E'\x1e', 32) order by b.partition) as keys,
+      string_agg(b.records, repeat(E'\x1e', 32) order by b.partition) as records,
+      string_agg(b.attributes, repeat(E'\x1e', 32) order by b.partition) as attributes
     from batch b group by b.topic order by b.topic
   loop
     execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, null)', v_topic.topic)

@@ -8,15 +8,19 @@ export interface WebServer {
 }
 
 /**
- * Serves on loopback: at `port`, or at 3000 if that is free, or at any free port.
+ * Serves on `host`: at `port`, or at 3000 if that is free, or at any free port.
  *
  * Fails with {@link StartError} when the port that was asked for is taken or may not be used.
  */
-export function listen(port: number | undefined, fetch: (request: Request) => Response | Promise<Response>): WebServer {
-  const serve = (wanted: number) => Bun.serve({ port: wanted, hostname: "127.0.0.1", fetch });
+export function listen(
+  host: string,
+  port: number | undefined,
+  fetch: (request: Request) => Response | Promise<Response>,
+): WebServer {
+  const serve = (wanted: number) => Bun.serve({ port: wanted, hostname: host, fetch });
   const server = port === undefined ? serveAtFreePort(serve) : serveAt(port, serve);
   return {
-    url: `http://127.0.0.1:${server.port}`,
+    url: `http://${host === "0.0.0.0" ? "127.0.0.1" : host}:${server.port}`,
     async close() {
       const cut = setTimeout(() => server.stop(true), 2_000);
       await server.stop();

@@ -20,7 +20,7 @@ export const usage = `usage: npm start [-- --once | --help]
               compare with sending inside the request, print the report and end
   --help      this text
 
-environment: DATABASE_URL PORT SMTP_URL MAIL_FROM
+environment: DATABASE_URL HOST PORT SMTP_URL MAIL_FROM
              TWILIO_ACCOUNT_SID TWILIO_AUTH_TOKEN TWILIO_FROM TWILIO_BASE_URL
              (apps/signup/README.md says what each is for)
 `;
@@ -29,6 +29,8 @@ environment: DATABASE_URL PORT SMTP_URL MAIL_FROM
 export interface Options {
   readonly command: "serve" | "once" | "help";
   readonly databaseUrl: string | undefined;
+  /** The address to listen on. */
+  readonly host: string;
   readonly port: number | undefined;
   readonly smtpUrl: string | undefined;
   readonly mailFrom: string;
@@ -42,6 +44,7 @@ const optional = <Schema extends z.ZodType>(schema: Schema) =>
 const environment = z
   .object({
     DATABASE_URL: optional(z.string().regex(/^postgres(ql)?:\/\//, "must begin with postgres://")),
+    HOST: optional(z.string()),
     PORT: optional(z.coerce.number("must be a number").int("must be a whole number").min(1).max(65_535)),
     SMTP_URL: optional(z.string().regex(/^smtps?:\/\/./, "must begin with smtp:// or smtps://")),
     MAIL_FROM: optional(z.string()),
@@ -74,6 +77,7 @@ export function readOptions(parameters: readonly string[], variables: Record<str
   return {
     command,
     databaseUrl: env.DATABASE_URL,
+    host: env.HOST ?? "127.0.0.1",
     port: env.PORT,
     smtpUrl: env.SMTP_URL,
     mailFrom: env.MAIL_FROM ?? "Sluice sign-up <welcome@signup.example>",

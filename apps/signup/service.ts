@@ -14,6 +14,8 @@ import { signups } from "./topics.ts";
 /** What the service is started with. */
 export interface ServiceOptions {
   readonly databaseUrl: string;
+  /** The address to listen on; default loopback. */
+  readonly host?: string;
   /** Undefined: 3000, or any free port where that is taken. */
   readonly port?: number | undefined;
   /** Undefined: a mail catcher is started. */
@@ -82,7 +84,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   if (options.isComparing === true) {
     routes.route("/compare", comparisonRoutes({ database, sluice, ...sending }));
   }
-  const web = listen(options.port, routes.fetch);
+  const web = listen(options.host ?? "127.0.0.1", options.port, routes.fetch);
   starting.defer(() => web.close());
 
   const parts = starting.move();

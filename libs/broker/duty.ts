@@ -8,6 +8,7 @@ export const duties = { relay: 1, retention: 2 } as const;
 /** One round of a duty. Resolves with how long to wait for the next unless woken, in milliseconds. */
 export type DutyRound = (epoch: number) => Promise<number>;
 
+/** What a duty is and who stands for it. */
 export interface DutyOptions {
   readonly pool: Pool;
   readonly session: Session;

@@ -5,8 +5,8 @@ import relayStatement from "./sql/relay.sql" with { type: "text" };
 /** Messages moved in one transaction at most. */
 const roundMessages = 2_000;
 /** After something was moved, for how long to look again at once, and how often. Transactions that did not ring are found here. */
-const hotMs = 200;
-const hotPollMs = 2;
+const hotMs = 100;
+const hotPollMs = 3;
 /** How often to look when nothing rings: the longest a message waits whose transaction rang nobody. */
 const idlePollMs = 250;
 

@@ -63,6 +63,7 @@ export interface Problem {
   readonly message: string;
 }
 
+/** What an error carries beside its code and message. */
 export interface SluiceErrorOptions {
   readonly cause?: unknown;
   readonly problems?: readonly Problem[];

@@ -31,6 +31,7 @@ export interface PartitionEnds extends PartitionName {
   readonly end: number;
 }
 
+/** What to append, and how durably. */
 export interface AppendRequest {
   readonly topic: TopicEntry;
   /** At least one; partitions ascending, each once. */
@@ -59,6 +60,7 @@ export interface AppendEntry {
   readonly attributes: string | null;
 }
 
+/** Where to read. */
 export interface ReadRequest {
   readonly topic: TopicEntry;
   readonly partition: number;
@@ -69,6 +71,7 @@ export interface ReadRequest {
   readonly maxCharacters?: number;
 }
 
+/** What was read, and where to go on. */
 export interface ReadResult {
   readonly batches: readonly ReadBatch[];
   /** Where to read on. Greater than `from` also when retention has dropped what was at `from`. */
@@ -100,6 +103,7 @@ export interface RecordAttributes {
   readonly id?: string;
 }
 
+/** What retention did to a topic. */
 export interface TrimReport {
   /** Whether a new segment was begun. */
   readonly rolled: boolean;

@@ -7,8 +7,8 @@ import { SegmentReader } from "./segment-reader.ts";
 import appendStatement from "./sql/append.sql" with { type: "text" };
 import endsStatement from "./sql/ends.sql" with { type: "text" };
 
-/** Joins the partitions' texts; JSON never holds it unescaped (RFC 7464). */
-const recordSeparator = "\u001e";
+/** Joins the partitions' texts; JSON never holds it unescaped. Why it is so long stands in migrations/0001_log.sql. */
+const recordSeparator = "\u001e".repeat(32);
 
 /** The log in Postgres: migrations/0001_log.sql holds the other half. */
 export class PostgresLog implements Log {

@@ -73,6 +73,11 @@ function buildTypes(rooms: readonly string[]): void {
         rootDir: join(root, "libs"),
         outDir: types,
         types: [join(root, "node_modules", "bun-types")],
+        // Found by their links in node_modules, the rooms would count as somebody else's and get no declarations.
+        paths: {
+          "@sluice/store/embedded": [join(root, "libs", "store", "embedded.ts")],
+          "@sluice/*": [join(root, "libs", "*", "index.ts")],
+        },
       },
       include: [],
       files: [...entries, join(room, "embedded.ts"), join(root, "libs", "store", "sql.d.ts")],

@@ -9,6 +9,7 @@ export type StatementParameter = string | number | boolean | null;
 /** A row as it comes: 64-bit integers and arrays are text, so that nothing is rounded on the way. */
 export type StatementRow = Readonly<Record<string, unknown>>;
 
+/** How a pool connects. */
 export interface PoolOptions {
   /** Connections at most; opened when needed. */
   readonly connections: number;

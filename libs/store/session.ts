@@ -6,6 +6,7 @@ import { connectOptions, explain, type StatementParameter, type StatementRow } f
 /** The advisory lock classes of migrations/0001_log.sql that sessions hold. */
 export const lockClass = { owner: 1936487684, member: 1936487685, duty: 1936487686 } as const;
 
+/** How a session connects, and who is told what it hears. */
 export interface SessionOptions {
   readonly applicationName: string;
   /** The server ends the session, and with it its locks, when nothing is heard from it for this long. */

@@ -13,6 +13,7 @@ export interface TestDatabase {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** What kind of database a test gets. */
 export interface TestDatabaseOptions {
   /** Whether it has the schema of Sluice. Default: true; false gives an empty one. */
   readonly migrated?: boolean;

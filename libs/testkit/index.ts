@@ -1,3 +1,6 @@
 export { type TestDatabase, type TestDatabaseOptions, testDatabase } from "./database.ts";
 export { dumpSchema } from "./dump-schema.ts";
+export { eventually } from "./eventually.ts";
+export * from "./history.ts";
 export { testServer } from "./server.ts";
+export { type HeldStatement, type Proxy, type StatementMatch, startProxy } from "./tcp-proxy.ts";

@@ -13,7 +13,7 @@ import {
   subscribe,
 } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
-import { type Clock, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
+import { type Clock, type Logger, Signal, toError } from "@sluice/kernel";
 import { type Log, listTopics, type TopicEntry } from "@sluice/log";
 import { type Pool, Session } from "@sluice/store";
 import type { HandlerTransactions } from "./consumer/handler-transaction.ts";
@@ -209,8 +209,12 @@ export class Worker {
     if (joined === undefined || !(await session.tryLock("owner", position.position))) return;
     try {
       const taken = await this.#context.groups.take(position.position, member);
-      if (this.#closed || !session.isOpen)
-        throw new SluiceError("CLOSED", "the worker ended while it took a partition");
+      if (this.#closed || !session.isOpen) {
+        // The end came in between: give it back at once, so that nobody has to wait for it.
+        await this.#context.groups.release(position.position, taken.epoch);
+        if (session.isOpen) await session.unlock("owner", position.position);
+        return;
+      }
       const consumer = new PartitionConsumer(
         {
           ...this.#context,

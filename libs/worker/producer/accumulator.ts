@@ -27,8 +27,12 @@ export interface Flush {
   readonly acks: 1 | "all";
 }
 
-/** Characters of one flush at most, over all partitions: it is one statement, held in memory on both sides. */
-const flushCharacters = 4 * limits.batchCharacters;
+/**
+ * Records and characters after which a flush takes no further partition along. More would not be faster: while the server
+ * works on one flush, the next is encoded here.
+ */
+const flushRecords = 2_048;
+const flushCharacters = limits.batchCharacters;
 
 /** Records of one topic that wait to be appended, by partition. */
 export class Accumulator {
@@ -49,24 +53,30 @@ export class Accumulator {
     else waiting.push(record);
   }
 
-  /** Takes what one flush may hold: every partition that has something, in ascending order, oldest records first. */
+  /** Takes what one flush may hold: partitions that have waited longest first, oldest records first, in ascending order. */
   take(): Flush {
-    const entries: AppendEntry[] = [];
-    const records: (readonly PendingRecord[])[] = [];
+    const taken: (readonly [partition: number, batch: readonly PendingRecord[]])[] = [];
     let recordCount = 0;
     let characters = 0;
     let acks: 1 | "all" = 1;
-    const partitions = this.#waiting.size === 1 ? [...this.#waiting.keys()] : [...this.#waiting.keys()].sort(ascending);
-    for (const partition of partitions) {
-      if (characters >= flushCharacters) break;
+    for (const partition of [...this.#waiting.keys()]) {
+      if (recordCount >= flushRecords || characters >= flushCharacters) break;
       const batch = this.#takeBatch(partition);
-      entries.push(toEntry(partition, batch));
-      records.push(batch);
+      taken.push([partition, batch]);
       recordCount += batch.length;
-      for (const record of batch) characters += record.value.length;
-      if (acks === 1 && batch.some((record) => record.acks === "all")) acks = "all";
+      for (const record of batch) {
+        characters += record.value.length;
+        if (record.acks === "all") acks = "all";
+      }
     }
-    return { entries, records, recordCount, characters, acks };
+    taken.sort(([a], [b]) => a - b);
+    return {
+      entries: taken.map(([partition, batch]) => toEntry(partition, batch)),
+      records: taken.map(([, batch]) => batch),
+      recordCount,
+      characters,
+      acks,
+    };
   }
 
   #takeBatch(partition: number): readonly PendingRecord[] {
@@ -78,10 +88,9 @@ export class Accumulator {
       if (count > 0 && characters > limits.batchCharacters) break;
       count += 1;
     }
-    if (count === waiting.length) {
-      this.#waiting.delete(partition);
-      return waiting;
-    }
+    // The map keeps the order of insertion: what stays goes to its end.
+    this.#waiting.delete(partition);
+    if (count === waiting.length) return waiting;
     this.#waiting.set(partition, waiting.slice(count));
     return waiting.slice(0, count);
   }
@@ -101,8 +110,4 @@ function toEntry(partition: number, batch: readonly PendingRecord[]): AppendEntr
     records: `[${batch.map((record) => record.value).join(",")}]`,
     attributes: hasAttributes ? `[${batch.map((record) => record.attributes ?? "null").join(",")}]` : null,
   };
-}
-
-function ascending(a: number, b: number): number {
-  return a - b;
 }

@@ -124,7 +124,7 @@ export class Producer {
     // All are checked before one is taken: a batch with a bad value sends nothing.
     const records = values.map((value) => encodeRecord(topic, value, options));
     const partitions = records.map((record) => producer.pickPartition(record.key, options.partition));
-    await this.#waitForRoom();
+    if (this.#isFull) await this.#waitForRoom();
     const completion = new BatchCompletion(topic.name, this.#number, values.length);
     const acks = options.acks ?? "all";
     for (let index = 0; index < records.length; index += 1) {

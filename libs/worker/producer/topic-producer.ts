@@ -1,7 +1,7 @@
 import type { Doorbell } from "@sluice/broker";
 import type { AnyTopic, Partitioner } from "@sluice/contract";
 import { type Clock, isSluiceError, type Logger, SluiceError, toError } from "@sluice/kernel";
-import type { Log, TopicEntry } from "@sluice/log";
+import type { AppendEntry, Log, TopicEntry } from "@sluice/log";
 import { Accumulator, type Flush, type PendingRecord } from "./accumulator.ts";
 
 /** What a producer needs to append to any topic. */
@@ -23,6 +23,15 @@ export interface FlushContext {
 
 const firstRetryMs = 20;
 const longestRetryMs = 2_000;
+
+type FlushOutcome = { readonly offsets: readonly number[] } | { readonly error: unknown };
+
+interface FlushUnderWay {
+  readonly flush: Flush;
+  readonly sequence: number;
+  /** Never rejects. */
+  readonly outcome: Promise<FlushOutcome>;
+}
 
 /**
  * Appends the records of one topic. One flush is under way at a time and what arrives meanwhile is the next one, so a
@@ -66,20 +75,29 @@ export class TopicProducer {
   }
 
   async #run(): Promise<void> {
-    while (!this.#accumulator.isEmpty) {
-      const flush = this.#accumulator.take();
-      const sequence = this.#context.reserveSequence(flush.recordCount);
-      try {
-        const offsets = await this.#append(flush, sequence);
-        this.#settle(flush, sequence, offsets);
-      } catch (error) {
-        for (const records of flush.records) {
-          for (const record of records) record.completion.failed(record.index, error);
-        }
-      }
-      this.#context.onSettled(flush.recordCount, flush.characters);
+    let under: FlushUnderWay | undefined = this.#begin();
+    while (under !== undefined) {
+      const outcome = await under.outcome;
+      const over = under;
+      // The next one leaves before those who wait for this one are told: the server works while they go on.
+      under = this.#begin();
+      this.#settle(over, outcome);
     }
-    this.#flushing = undefined;
+  }
+
+  /** Begins a flush of what waits; `undefined` when nothing does, and then the next record begins one. */
+  #begin(): FlushUnderWay | undefined {
+    if (this.#accumulator.isEmpty) {
+      this.#flushing = undefined;
+      return undefined;
+    }
+    const flush = this.#accumulator.take();
+    const sequence = this.#context.reserveSequence(flush.recordCount);
+    const outcome = this.#append(flush, sequence).then(
+      (offsets) => ({ offsets }),
+      (error: unknown) => ({ error }),
+    );
+    return { flush, sequence, outcome };
   }
 
   /** Tries until it is known what became of the flush, or the time is up. */
@@ -116,27 +134,32 @@ export class TopicProducer {
     }
   }
 
-  #settle(flush: Flush, sequence: number, offsets: readonly number[]): void {
-    const { logger, producer } = this.#context;
-    const debug = logger.isEnabled("debug");
+  #settle({ flush, sequence }: FlushUnderWay, outcome: FlushOutcome): void {
+    this.#context.onSettled(flush.recordCount, flush.characters);
+    if ("error" in outcome) {
+      for (const records of flush.records) {
+        for (const record of records) record.completion.failed(record.index, outcome.error);
+      }
+      return;
+    }
+    const debug = this.#context.logger.isEnabled("debug");
     let number = sequence;
-    for (const [index, entry] of flush.entries.entries()) {
-      const first = offsets[index] as number;
-      const records = flush.records[index] as readonly PendingRecord[];
-      for (let at = 0; at < records.length; at += 1, number += 1) {
-        const record = records[at] as PendingRecord;
-        record.completion.appended(record.index, entry.partition, first + at, number);
-        if (debug) {
-          logger.log("debug", "sent", {
-            topic: this.entry.name,
-            partition: entry.partition,
-            offset: first + at,
-            key: record.key,
-            id: `${producer}-${number}`,
-          });
-        }
+    for (let index = 0; index < flush.records.length; index += 1) {
+      const partition = (flush.entries[index] as AppendEntry).partition;
+      let offset = outcome.offsets[index] as number;
+      for (const record of flush.records[index] as readonly PendingRecord[]) {
+        record.completion.appended(record.index, partition, offset, number);
+        if (debug) this.#logSent(record, partition, offset, number);
+        offset += 1;
+        number += 1;
       }
     }
+  }
+
+  #logSent(record: PendingRecord, partition: number, offset: number, number: number): void {
+    const { logger, producer } = this.#context;
+    const topic = this.entry.name;
+    logger.log("debug", "sent", { topic, partition, offset, key: record.key, id: `${producer}-${number}` });
   }
 }
 

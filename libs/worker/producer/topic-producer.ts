@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import type { Doorbell } from "@sluice/broker";
 import type { AnyTopic, Partitioner } from "@sluice/contract";
 import { type Clock, isSluiceError, type Logger, SluiceError, toError } from "@sluice/kernel";
@@ -21,6 +22,8 @@ export interface FlushContext {
   readonly attemptTimeoutMs: number;
 }
 
+/** A flush of at least this many records, after which nothing waits, is settled in two halves. */
+const cohortRecords = 128;
 const firstRetryMs = 20;
 const longestRetryMs = 2_000;
 
@@ -75,22 +78,35 @@ export class TopicProducer {
   }
 
   async #run(): Promise<void> {
-    let under: FlushUnderWay | undefined = this.#begin();
-    while (under !== undefined) {
+    let under = this.#begin();
+    for (;;) {
       const outcome = await under.outcome;
-      const over = under;
       // The next one leaves before those who wait for this one are told: the server works while they go on.
-      under = this.#begin();
-      this.#settle(over, outcome);
+      let next = this.#accumulator.isEmpty ? undefined : this.#begin();
+      const { recordCount, characters } = under.flush;
+      this.#context.onSettled(recordCount, characters);
+      if (next === undefined && recordCount >= cohortRecords) {
+        // Everybody waits for this flush, and would wait for the next one together again, while the server waits for them
+        // in between. Told in two halves, they become two cohorts, one on its way while the other goes on.
+        const half = recordCount >> 1;
+        this.#settle(under, outcome, 0, half);
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        next = this.#accumulator.isEmpty ? undefined : this.#begin();
+        this.#settle(under, outcome, half, recordCount);
+      } else {
+        this.#settle(under, outcome, 0, recordCount);
+      }
+      if (next === undefined) {
+        if (this.#accumulator.isEmpty) break;
+        next = this.#begin();
+      }
+      under = next;
     }
+    // In the same turn as the look that found nothing: the next record begins anew.
+    this.#flushing = undefined;
   }
 
-  /** Begins a flush of what waits; `undefined` when nothing does, and then the next record begins one. */
-  #begin(): FlushUnderWay | undefined {
-    if (this.#accumulator.isEmpty) {
-      this.#flushing = undefined;
-      return undefined;
-    }
+  #begin(): FlushUnderWay {
     const flush = this.#accumulator.take();
     const sequence = this.#context.reserveSequence(flush.recordCount);
     const outcome = this.#append(flush, sequence).then(
@@ -134,25 +150,25 @@ export class TopicProducer {
     }
   }
 
-  #settle({ flush, sequence }: FlushUnderWay, outcome: FlushOutcome): void {
-    this.#context.onSettled(flush.recordCount, flush.characters);
-    if ("error" in outcome) {
-      for (const records of flush.records) {
-        for (const record of records) record.completion.failed(record.index, outcome.error);
-      }
-      return;
-    }
+  /** Tells those who wait for the records number `from` to `to` of a flush. */
+  #settle({ flush, sequence }: FlushUnderWay, outcome: FlushOutcome, from: number, to: number): void {
     const debug = this.#context.logger.isEnabled("debug");
-    let number = sequence;
-    for (let index = 0; index < flush.records.length; index += 1) {
+    let number = 0;
+    for (let index = 0; index < flush.records.length && number < to; index += 1) {
       const partition = (flush.entries[index] as AppendEntry).partition;
-      let offset = outcome.offsets[index] as number;
-      for (const record of flush.records[index] as readonly PendingRecord[]) {
-        record.completion.appended(record.index, partition, offset, number);
-        if (debug) this.#logSent(record, partition, offset, number);
-        offset += 1;
-        number += 1;
+      const records = flush.records[index] as readonly PendingRecord[];
+      const last = Math.min(records.length, to - number);
+      for (let at = Math.max(0, from - number); at < last; at += 1) {
+        const record = records[at] as PendingRecord;
+        if ("error" in outcome) {
+          record.completion.failed(record.index, outcome.error);
+        } else {
+          const offset = (outcome.offsets[index] as number) + at;
+          record.completion.appended(record.index, partition, offset, sequence + number + at);
+          if (debug) this.#logSent(record, partition, offset, sequence + number + at);
+        }
       }
+      number += records.length;
     }
   }
 

@@ -25,7 +25,7 @@ export function ensureInstalled() {
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
   if (!matchesLock(JSON.parse(lockText))) {
     console.log(
-      `Installing dependencies with npm ci (${existsSync(modules) ? "package-lock.json has changed" : "first start"}) …`,
+      `Installing dependencies (${existsSync(modules) ? "package-lock.json has changed" : "first start"}) …`,
     );
     const startedAt = performance.now();
     installWithNpm();
@@ -34,17 +34,15 @@ export function ensureInstalled() {
   if (isWritable(modules)) writeFileSync(stampFile, stamp);
 }
 
+/**
+ * npm install and not npm ci, which refuses a lock that lacks packages of other platforms, as one does that was written
+ * against a registry without them. It keeps to every version and checksum that the lock names.
+ */
 function installWithNpm() {
-  const strict = runNpm("ci");
-  if (strict.status === 0) return;
-  if (!strict.stderr.includes("EUSAGE")) throw installFailed("npm ci", strict);
-  // A lock that was written against a registry without some other platform's packages makes npm ci refuse outright.
-  // npm install keeps to every version and checksum that the lock does name.
-  console.log(
-    "npm ci refuses the lock, which lacks packages of other platforms: installing with npm install --no-save …",
-  );
-  const lenient = runNpm("install", "--no-save");
-  if (lenient.status !== 0) throw installFailed("npm install", lenient);
+  const { status, stderr } = runNpm("install", "--no-save");
+  if (status !== 0) {
+    throw new Refusal(`${stderr.trim()}\nnpm install failed with code ${status}. The first start needs the network.`);
+  }
 }
 
 function runNpm(...command) {
@@ -61,10 +59,6 @@ function runNpm(...command) {
   });
   if (result.error) throw new Refusal(`npm could not be run: ${result.error.message}`);
   return result;
-}
-
-function installFailed(name, { status, stderr }) {
-  return new Refusal(`${stderr.trim()}\n${name} failed with code ${status}. The first start needs the network.`);
 }
 
 /** A user without a home, as in many containers, gets a cache in the temporary folder. */
@@ -87,7 +81,7 @@ function isWritable(path) {
   }
 }
 
-/** Whether what npm wrote down about node_modules is what the lock asks for: somebody ran npm ci by hand. */
+/** Whether what npm wrote down about node_modules is what the lock asks for: somebody ran npm by hand. */
 function matchesLock(lock) {
   const installedFile = join(modules, ".package-lock.json");
   if (!existsSync(installedFile)) return false;

@@ -24,9 +24,7 @@ export function ensureInstalled() {
   const stamp = createHash("sha256").update(lockText).digest("hex");
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
   if (!matchesLock(JSON.parse(lockText))) {
-    console.log(
-      `Installing dependencies (${existsSync(modules) ? "package-lock.json has changed" : "first start"}) …`,
-    );
+    console.log(`Installing dependencies (${existsSync(modules) ? "package-lock.json has changed" : "first start"}) …`);
     const startedAt = performance.now();
     installWithNpm();
     console.log(`Installed in ${Math.round((performance.now() - startedAt) / 1000)} s.`);

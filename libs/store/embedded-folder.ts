@@ -147,7 +147,7 @@ async function initialize(cluster: string, password: string, folder: Folder, bin
       "-D",
       cluster,
       "-U",
-      "sluice",
+      "postgres",
       `--pwfile=${password}`,
       "--auth=scram-sha-256",
       "--encoding=UTF8",

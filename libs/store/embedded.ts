@@ -28,7 +28,7 @@ export interface EmbeddedOptions {
 
 /** A running server, started by this process or joined. */
 export interface EmbeddedServer {
-  /** With user and password, for psql and every driver. The database is `sluice`, its user a superuser. */
+  /** With user and password, for psql and every driver. The database is `sluice`; the user, `postgres`, may do everything. */
   readonly url: string;
   /** Where the data really is. */
   readonly dataDirectory: string;
@@ -191,7 +191,7 @@ function holdOpen(folder: Folder): number | undefined {
 
 function describe(folder: Folder, port: number): { url: string; dataDirectory: string } {
   return {
-    url: `postgres://sluice:${readPassword(folder)}@127.0.0.1:${port}/sluice`,
+    url: `postgres://postgres:${readPassword(folder)}@127.0.0.1:${port}/sluice`,
     dataDirectory: folder.path,
   };
 }

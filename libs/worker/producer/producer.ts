@@ -123,7 +123,7 @@ export class Producer {
     const producer = this.#topics.get(topic) ?? (await this.openTopic(topic));
     // All are checked before one is taken: a batch with a bad value sends nothing.
     const records = values.map((value) => encodeRecord(topic, value, options));
-    const partitions = records.map((record) => producer.pickPartition(record.key, options.partition));
+    const partitions = producer.pickPartitions(records, options.partition);
     if (this.#isFull) await this.#waitForRoom();
     const completion = new BatchCompletion(topic.name, this.#number, values.length);
     const acks = options.acks ?? "all";
@@ -230,7 +230,7 @@ export class Producer {
     this.#checkOpen();
     const producer = await this.openTopic(topic);
     const records = values.map((value) => encodeRecord(topic, value, options));
-    const partitions = records.map((record) => producer.pickPartition(record.key, options.partition));
+    const partitions = producer.pickPartitions(records, options.partition);
     const messages = records.map(
       ({ key, value, attributes }, index) =>
         `{"partition":${partitions[index]},"key":${JSON.stringify(key)},"value":${value},"attributes":${attributes}}`,

@@ -56,8 +56,23 @@ export class TopicProducer {
 
   /** The partition of a record: the one that was asked for, else the partitioner's. Fails with INVALID_OPTIONS when there is no such one. */
   pickPartition(key: string | null, wanted: number | undefined): number {
+    return this.#pick(key, wanted, this.#waiting);
+  }
+
+  /** The partitions of several records, where each counts as waiting for those after it. Fails as {@link pickPartition}. */
+  pickPartitions(records: readonly { readonly key: string | null }[], wanted: number | undefined): readonly number[] {
+    const picked = new Array<number>(this.entry.partitions).fill(0);
+    const waiting = (partition: number) => this.#accumulator.count(partition) + (picked[partition] ?? 0);
+    return records.map(({ key }) => {
+      const partition = this.#pick(key, wanted, waiting);
+      picked[partition] = (picked[partition] ?? 0) + 1;
+      return partition;
+    });
+  }
+
+  #pick(key: string | null, wanted: number | undefined, waiting: (partition: number) => number): number {
     const { partitions, name } = this.entry;
-    const partition = wanted ?? this.#partitioner({ key, partitions, waiting: this.#waiting });
+    const partition = wanted ?? this.#partitioner({ key, partitions, waiting });
     if (Number.isInteger(partition) && partition >= 0 && partition < partitions) return partition;
     throw new SluiceError(
       "INVALID_OPTIONS",

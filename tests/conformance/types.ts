@@ -1,0 +1,108 @@
+/**
+ * What the compiler must refuse, and what it must let through. Nothing here runs: `tsc` is the test, and a line that is
+ * marked as wrong but compiles is an error of its own.
+ */
+import {
+  app,
+  bytes,
+  consumer,
+  exponential,
+  type HandlerContext,
+  type SendResult,
+  type Sluice,
+  topic,
+  type ValueOf,
+} from "sluice";
+import { z } from "zod";
+
+const signups = topic("signups", {
+  schema: z.object({ userId: z.string(), age: z.number().optional() }),
+  key: (signup) => signup.userId,
+});
+const visits = topic("visits", {
+  schema: z.object({
+    at: z.codec(z.iso.datetime(), z.date(), { decode: (text) => new Date(text), encode: (date) => date.toISOString() }),
+  }),
+});
+const pictures = topic("pictures", { schema: bytes() });
+
+type Exactly<Left, Right> = (<T>() => T extends Left ? 1 : 2) extends <T>() => T extends Right ? 1 : 2 ? true : false;
+
+/** Types flow from the schema without an annotation. */
+export const flows: readonly true[] = [
+  true satisfies Exactly<ValueOf<typeof signups>, { userId: string; age?: number | undefined }>,
+  true satisfies Exactly<ValueOf<typeof visits>, { at: Date }>,
+];
+
+/** Every send is checked against the topic's schema. */
+export async function sends(sluice: Sluice): Promise<SendResult[]> {
+  const results = [
+    await sluice.send(signups, { userId: "u1", age: 3 }),
+    await sluice.send(visits, { at: new Date() }),
+    await sluice.send(pictures, new Uint8Array(3)),
+    ...(await sluice.sendBatch(signups, [{ userId: "u1" }])),
+  ];
+  // @ts-expect-error: a number where the schema wants a text
+  await sluice.send(signups, { userId: 1 });
+  // @ts-expect-error: a field that is required is missing
+  await sluice.send(signups, {});
+  // @ts-expect-error: a field that the schema does not know
+  await sluice.send(signups, { userId: "u1", nickname: "Ada" });
+  // @ts-expect-error: one value of a batch does not fit
+  await sluice.sendBatch(signups, [{ userId: "u1" }, { userId: null }]);
+  // @ts-expect-error: a codec's sender gives what the schema decodes to, not its wire form
+  await sluice.send(visits, { at: "2001-01-01T00:00:00Z" });
+  // @ts-expect-error: text where the topic holds bytes
+  await sluice.send(pictures, "picture");
+  // @ts-expect-error: a callback's topic and value must belong together, too
+  sluice.post(signups, { at: new Date() });
+  // @ts-expect-error: a topic is a value, never a name
+  await sluice.send("signups", { userId: "u1" });
+  // @ts-expect-error: there is no such acknowledgement
+  await sluice.send(signups, { userId: "u1" }, { acks: 2 });
+  // @ts-expect-error: headers are texts
+  await sluice.send(signups, { userId: "u1" }, { headers: { count: 1 } });
+  // @ts-expect-error: what has no transaction's methods is no transaction
+  await sluice.send(signups, { userId: "u1" }, { tx: { begin: true } });
+  return results;
+}
+
+/** A handler knows its value, and a declaration its options. */
+export const declared = app({
+  consumers: [
+    consumer(signups, {
+      group: "email",
+      mode: "keyed",
+      retry: { attempts: 3, backoff: exponential("1s", "5m") },
+      handler: async (c) => {
+        c.value.userId satisfies string;
+        // @ts-expect-error: the schema has no such field
+        c.value.email satisfies unknown;
+        // @ts-expect-error: a message cannot be changed
+        c.offset = 1;
+        const tx = await c.tx();
+        // @ts-expect-error: drizzle's transaction has no such method
+        tx.obliterate();
+      },
+    }),
+    consumer(visits, { group: "visits", handler: (c: HandlerContext<{ at: Date }>) => void c.value.at.getTime() }),
+  ],
+});
+
+/** Options that are wrong in kind are refused before anything runs. */
+export function refused(): void {
+  // @ts-expect-error: a key is a text or null
+  topic("a", { schema: z.object({ id: z.number() }), key: (value) => value.id });
+  // @ts-expect-error: a duration has a unit that exists
+  topic("b", { schema: z.string(), retention: { time: "7 days" } });
+  // @ts-expect-error: a topic needs a schema
+  topic("c", { partitions: 2 });
+  // @ts-expect-error: there is no such mode
+  consumer(signups, { group: "g", mode: "broadcast-ish", handler: () => undefined });
+  // @ts-expect-error: a consumer needs a handler
+  consumer(signups, { group: "g" });
+  // @ts-expect-error: a handler of another topic's values
+  consumer(signups, { group: "g", handler: (c: HandlerContext<{ at: Date }>) => void c.value.at });
+  // @ts-expect-error: an app consumes consumers, not handlers
+  app({ consumers: [() => undefined] });
+}

@@ -1,0 +1,12 @@
+import type { Log } from "@sluice/log";
+
+/** A log that does some of its work wrong on purpose. */
+export function brokenLog(log: Log, wrong: Partial<Log>): Log {
+  return {
+    append: (request) => log.append(request),
+    read: (request) => log.read(request),
+    ends: (partitions) => log.ends(partitions),
+    trim: (topic) => log.trim(topic),
+    ...wrong,
+  };
+}

@@ -3,4 +3,4 @@ export { dumpSchema } from "./dump-schema.ts";
 export { eventually } from "./eventually.ts";
 export * from "./history.ts";
 export { testServer } from "./server.ts";
-export { type HeldStatement, type Proxy, type StatementMatch, startProxy } from "./tcp-proxy.ts";
+export { type FaultyProxy, type HeldStatement, type StatementMatch, startProxy } from "./tcp-proxy.ts";

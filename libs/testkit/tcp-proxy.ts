@@ -12,7 +12,7 @@ export interface HeldStatement {
 }
 
 /** A network between a client and Postgres that fails on demand. Everything it does holds for all of its connections. */
-export interface Proxy {
+export interface FaultyProxy {
   /** The server's URL by way of the proxy. */
   readonly url: string;
   /** Connections that are open at the moment. */
@@ -43,8 +43,8 @@ export interface Proxy {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts a {@link Proxy} in front of the server of a URL. */
-export async function startProxy(targetUrl: string): Promise<Proxy> {
+/** Starts a {@link FaultyProxy} in front of the server of a URL. */
+export async function startProxy(targetUrl: string): Promise<FaultyProxy> {
   const target = new URL(targetUrl);
   const [host, port] = [target.hostname, Number(target.port || 5432)];
   const open = new Set<ProxiedConnection>();

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { type Deferred, deferred, SluiceError, toError } from "@sluice/kernel";
 import { explain, type Pool } from "@sluice/store";
 import { sql } from "drizzle-orm";
@@ -46,11 +47,17 @@ export class OpenTransaction {
   readonly tx: DrizzleHandlerTransaction;
   readonly #whole: Promise<void>;
   readonly #finished: Deferred<void>;
+  /** Whether the driver has ended it by itself: its connection is gone. */
+  #isOver = false;
 
   constructor(tx: DrizzleHandlerTransaction, whole: Promise<void>, finished: Deferred<void>) {
     this.tx = tx;
     this.#whole = whole;
     this.#finished = finished;
+    const over = () => {
+      this.#isOver = true;
+    };
+    whole.then(over, over);
   }
 
   /**
@@ -58,6 +65,7 @@ export class OpenTransaction {
    * been committed; handing the message over again is safe, because the mark is there if it was.
    */
   async commit(position: number, epoch: number, offset: number): Promise<MarkOutcome> {
+    if (this.#isOver) throw new SluiceError("DATABASE_UNREACHABLE", "the connection of a handler's transaction is gone");
     try {
       const rows = await this.tx.execute<{ outcome: MarkOutcome }>(
         sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
@@ -78,7 +86,10 @@ export class OpenTransaction {
 
   /** Undoes everything. Never fails: a transaction that cannot be rolled back has lost its connection, and so its work. */
   async rollback(): Promise<void> {
-    this.#finished.reject(new SluiceError("CLOSED", "rolled back"));
+    // A connection that has just failed is closed a turn later; a statement on one that is closed (the driver's own
+    // ROLLBACK would be one) makes the driver throw where nobody can catch it.
+    for (let turn = 0; turn < 2 && !this.#isOver; turn += 1) await setImmediate();
+    if (!this.#isOver) this.#finished.reject(new SluiceError("CLOSED", "rolled back"));
     await this.#whole.then(
       () => undefined,
       (error: unknown) => toError(error),

@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers";
 import type { Doorbell } from "@sluice/broker";
 import type { AnyTopic, Partitioner } from "@sluice/contract";
 import { type Clock, isSluiceError, type Logger, SluiceError, toError } from "@sluice/kernel";
@@ -22,8 +21,6 @@ export interface FlushContext {
   readonly attemptTimeoutMs: number;
 }
 
-/** A flush of at least this many records, after which nothing waits, is settled in two halves. */
-const cohortRecords = 128;
 const firstRetryMs = 20;
 const longestRetryMs = 2_000;
 
@@ -98,19 +95,8 @@ export class TopicProducer {
       const outcome = await under.outcome;
       // The next one leaves before those who wait for this one are told: the server works while they go on.
       let next = this.#accumulator.isEmpty ? undefined : this.#begin();
-      const { recordCount, characters } = under.flush;
-      this.#context.onSettled(recordCount, characters);
-      if (next === undefined && recordCount >= cohortRecords) {
-        // Everybody waits for this flush, and would wait for the next one together again, while the server waits for them
-        // in between. Told in two halves, they become two cohorts, one on its way while the other goes on.
-        const half = recordCount >> 1;
-        this.#settle(under, outcome, 0, half);
-        await new Promise<void>((resolve) => setImmediate(resolve));
-        next = this.#accumulator.isEmpty ? undefined : this.#begin();
-        this.#settle(under, outcome, half, recordCount);
-      } else {
-        this.#settle(under, outcome, 0, recordCount);
-      }
+      this.#context.onSettled(under.flush.recordCount, under.flush.characters);
+      this.#settle(under, outcome);
       if (next === undefined) {
         if (this.#accumulator.isEmpty) break;
         next = this.#begin();
@@ -165,25 +151,23 @@ export class TopicProducer {
     }
   }
 
-  /** Tells those who wait for the records number `from` to `to` of a flush. */
-  #settle({ flush, sequence }: FlushUnderWay, outcome: FlushOutcome, from: number, to: number): void {
+  /** Tells those who wait for the records of a flush. */
+  #settle({ flush, sequence }: FlushUnderWay, outcome: FlushOutcome): void {
     const debug = this.#context.logger.isEnabled("debug");
-    let number = 0;
-    for (let index = 0; index < flush.records.length && number < to; index += 1) {
+    let number = sequence;
+    for (let index = 0; index < flush.records.length; index += 1) {
       const partition = (flush.entries[index] as AppendEntry).partition;
-      const records = flush.records[index] as readonly PendingRecord[];
-      const last = Math.min(records.length, to - number);
-      for (let at = Math.max(0, from - number); at < last; at += 1) {
-        const record = records[at] as PendingRecord;
+      let offset = "error" in outcome ? 0 : (outcome.offsets[index] as number);
+      for (const record of flush.records[index] as readonly PendingRecord[]) {
         if ("error" in outcome) {
           record.completion.failed(record.index, outcome.error);
         } else {
-          const offset = (outcome.offsets[index] as number) + at;
-          record.completion.appended(record.index, partition, offset, sequence + number + at);
-          if (debug) this.#logSent(record, partition, offset, sequence + number + at);
+          record.completion.appended(record.index, partition, offset, number);
+          if (debug) this.#logSent(record, partition, offset, number);
         }
+        offset += 1;
+        number += 1;
       }
-      number += records.length;
     }
   }
 

@@ -1,0 +1,84 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { assignSticky } from "./assignment.ts";
+
+const cluster = fc
+  .record({
+    partitions: fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 3 }),
+    members: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 6 }),
+    owners: fc.array(fc.option(fc.integer({ min: 1, max: 12 })), { minLength: 36, maxLength: 36 }),
+  })
+  .map(({ partitions, members, owners }) => {
+    let position = 0;
+    const positions = partitions.flatMap((count, topic) =>
+      Array.from({ length: count }, () => {
+        position += 1;
+        return { position, topic, owner: owners[position - 1] ?? null };
+      }),
+    );
+    return {
+      positions,
+      subscriptions: partitions.flatMap((_, topic) => members.map((member) => ({ topic, member }))),
+      members,
+    };
+  });
+
+test("[K6] every position gets a live member, and members differ by at most one within a topic", () => {
+  fc.assert(
+    fc.property(cluster, ({ positions, subscriptions, members }) => {
+      const assignment = assignSticky(positions, subscriptions);
+      for (const topic of new Set(positions.map((position) => position.topic))) {
+        const counts = members.map(
+          (member) => positions.filter((one) => one.topic === topic && assignment.get(one.position) === member).length,
+        );
+        expect(counts.reduce((sum, count) => sum + count, 0)).toBe(
+          positions.filter((one) => one.topic === topic).length,
+        );
+        expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1);
+      }
+    }),
+  );
+});
+
+test("[K6] all members compute the same, whatever the order of the rows", () => {
+  fc.assert(
+    fc.property(cluster, ({ positions, subscriptions }) => {
+      const one = assignSticky(positions, subscriptions);
+      const other = assignSticky([...positions].reverse(), [...subscriptions].reverse());
+      expect([...other].sort()).toEqual([...one].sort());
+    }),
+  );
+});
+
+test("[K6] what is assigned already stays when nothing has changed", () => {
+  fc.assert(
+    fc.property(cluster, ({ positions, subscriptions }) => {
+      const before = assignSticky(positions, subscriptions);
+      const settled = positions.map((one) => ({ ...one, owner: before.get(one.position) ?? null }));
+      expect([...assignSticky(settled, subscriptions)].sort()).toEqual([...before].sort());
+    }),
+  );
+});
+
+test("[K6] when a member leaves, only what it had moves", () => {
+  fc.assert(
+    fc.property(cluster, ({ positions, subscriptions, members }) => {
+      fc.pre(members.length > 1);
+      const before = assignSticky(positions, subscriptions);
+      const gone = members[0] as number;
+      const settled = positions.map((one) => ({ ...one, owner: before.get(one.position) ?? null }));
+      const after = assignSticky(
+        settled,
+        subscriptions.filter(({ member }) => member !== gone),
+      );
+      for (const [position, member] of before) if (member !== gone) expect(after.get(position)).toBe(member);
+    }),
+  );
+});
+
+test("[K5] a topic without a subscriber has no owner, and members beyond the partitions have nothing", () => {
+  const positions = [{ position: 1, topic: 1, owner: 7 }];
+  expect(assignSticky(positions, []).size).toBe(0);
+  const crowd = [1, 2, 3].map((member) => ({ topic: 1, member }));
+  expect([...assignSticky(positions, crowd)]).toHaveLength(1);
+});

@@ -1,0 +1,37 @@
+import { expect, test } from "bun:test";
+import { type Duration, durationMs, parseDurationMs } from "./duration.ts";
+import { isSluiceError } from "./errors.ts";
+
+test("a duration is its milliseconds, whole", () => {
+  const durations: Duration[] = [0, 1.4, "0ms", "250ms", "1.5s", "5m", "12h", "7d", "2w", "0.0004s"];
+  expect(durations.map(durationMs)).toEqual([0, 1, 0, 250, 1_500, 300_000, 43_200_000, 604_800_000, 1_209_600_000, 0]);
+});
+
+test("what is no duration is refused", () => {
+  const others = [
+    -1,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    "",
+    "5",
+    "m",
+    "-5m",
+    "5 m",
+    "5M",
+    "5min",
+    "1e3s",
+    ".5s",
+    null,
+    {},
+  ];
+  expect(others.map(parseDurationMs)).toEqual(others.map(() => undefined));
+  for (const other of others) {
+    let error: unknown;
+    try {
+      durationMs(other as Duration);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(isSluiceError(error, "INVALID_OPTIONS")).toBe(true);
+  }
+});

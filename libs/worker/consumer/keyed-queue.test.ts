@@ -1,0 +1,79 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { KeyedQueue } from "./keyed-queue.ts";
+
+interface Task {
+  readonly key: string | null;
+  readonly number: number;
+}
+
+const plan = fc.record({
+  keys: fc.array(fc.constantFrom("a", "b", "c", null), { minLength: 1, maxLength: 40 }),
+  concurrency: fc.integer({ min: 1, max: 5 }),
+  choices: fc.array(fc.record({ pick: fc.nat(), putOff: fc.boolean() }), { minLength: 200, maxLength: 200 }),
+});
+
+test("[N2][I21] tasks of one key run one after the other in order, also across those put off, and never too many", () => {
+  fc.assert(
+    fc.property(plan, ({ keys, concurrency, choices }) => {
+      const running: Task[] = [];
+      const waiting: Task[] = [];
+      const finished: Task[] = [];
+      const queue = new KeyedQueue<Task>(concurrency, (task) => {
+        const sameKey =
+          task.key !== null && [...running, ...waiting].some((other) => other.key === task.key && other !== task);
+        expect(sameKey).toBe(false);
+        running.push(task);
+        expect(running.length).toBeLessThanOrEqual(concurrency);
+      });
+      for (const [number, key] of keys.entries()) queue.add({ key, number });
+      for (const { pick, putOff } of choices) {
+        // A task that was put off comes back now and then, and for certain when nothing else runs.
+        const late = waiting.length > 0 && (running.length === 0 || pick % 3 === 0) ? waiting.shift() : undefined;
+        if (late !== undefined) queue.resume(late);
+        const task = running.splice(pick % Math.max(1, running.length), 1)[0];
+        if (task === undefined) continue;
+        if (putOff && pick % 2 === 0) {
+          waiting.push(task);
+          queue.putOff();
+        } else {
+          finished.push(task);
+          queue.finished(task);
+        }
+      }
+      for (const key of ["a", "b", "c"]) {
+        const order = finished.filter((task) => task.key === key).map(({ number }) => number);
+        expect(order).toEqual([...order].sort((a, b) => a - b));
+      }
+      expect(new Set(finished).size).toBe(finished.length);
+    }),
+  );
+});
+
+test("[N2] a task that is put off keeps its key waiting and gives its place to another", () => {
+  const begun: number[] = [];
+  const queue = new KeyedQueue<Task>(1, (task) => begun.push(task.number));
+  const tasks: Task[] = [
+    { key: "a", number: 0 },
+    { key: "a", number: 1 },
+    { key: "b", number: 2 },
+  ];
+  for (const task of tasks) queue.add(task);
+  queue.putOff();
+  expect(begun).toEqual([0, 2]);
+  queue.finished(tasks[2] as Task);
+  expect(begun).toEqual([0, 2]);
+  queue.resume(tasks[0] as Task);
+  queue.finished(tasks[0] as Task);
+  expect(begun).toEqual([0, 2, 0, 1]);
+});
+
+test("a queue that is stopped begins nothing", () => {
+  const begun: number[] = [];
+  const queue = new KeyedQueue<Task>(1, (task) => begun.push(task.number));
+  queue.add({ key: null, number: 0 });
+  queue.add({ key: null, number: 1 });
+  queue.stop();
+  queue.finished({ key: null, number: 0 });
+  expect(begun).toEqual([0]);
+});

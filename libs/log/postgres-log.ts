@@ -13,18 +13,24 @@ const recordSeparator = "\u001e".repeat(32);
 /** The log in Postgres: migrations/0001_log.sql holds the other half. */
 export class PostgresLog implements Log {
   readonly #pool: Pool;
+  readonly #appenders: Pool;
   readonly #reader: SegmentReader;
   readonly #appendStatements = new Map<number, string>();
 
-  constructor(pool: Pool) {
+  /**
+   * @param appenders connections for appends alone: a lone busy sender then stays on one, whose caches know its statement.
+   *   (The driver hands out a pool's idle connections in turn.) Default: the same pool.
+   */
+  constructor(pool: Pool, appenders: Pool = pool) {
     this.#pool = pool;
+    this.#appenders = appenders;
     this.#reader = new SegmentReader(pool);
   }
 
   async append(request: AppendRequest): Promise<readonly number[]> {
     const { topic, entries } = request;
     const only = entries.length === 1 ? entries[0] : undefined;
-    const rows = await this.#pool.query<{ offsets: string }>(
+    const rows = await this.#appenders.query<{ offsets: string }>(
       `appending to topic ${topic.name}`,
       this.#appendStatement(topic.number),
       [

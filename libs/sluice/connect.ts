@@ -32,7 +32,7 @@ export interface ConnectOptions {
   readonly maxBlock?: Duration;
   /** For how long a send that fails is tried again, without doubling it. Default two minutes. */
   readonly deliveryTimeout?: Duration;
-  /** Connections for sending and reading, at most. Default 6. */
+  /** Connections for reading and everything else, at most; up to four more are for appending alone. Default 6. */
   readonly connections?: number;
   /** Shown in `pg_stat_activity`. Default `"sluice"`. */
   readonly name?: string;
@@ -92,6 +92,7 @@ export interface Sluice {
 export interface Connection {
   readonly url: string;
   readonly pool: Pool;
+  readonly appenders: Pool;
   readonly log: Log;
   readonly doorbell: Doorbell;
   readonly logger: Logger;
@@ -121,12 +122,14 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
     throw problemsError("INVALID_OPTIONS", "the connection is not configured well:", problems);
   }
   const logger = options.logger ?? jsonLogger();
-  const pool = new Pool(url, { connections: options.connections ?? 6, applicationName: options.name ?? "sluice" });
+  const applicationName = options.name ?? "sluice";
+  const pool = new Pool(url, { connections: options.connections ?? 6, applicationName });
+  const appenders = new Pool(url, { connections: 4, applicationName });
   try {
     await checkServer(pool);
     if (options.migrate === false) await checkSchema(pool.sql);
     else await migrate(pool.sql);
-    const log = new PostgresLog(pool);
+    const log = new PostgresLog(pool, appenders);
     const doorbell = new Doorbell(pool, logger);
     const producer = await Producer.open(
       { pool, log, doorbell, logger, clock: systemClock },
@@ -139,18 +142,18 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
       },
     );
     for (const topic of options.topics ?? []) await producer.openTopic(topic);
-    return { url, pool, log, doorbell, logger, clock: systemClock, producer };
+    return { url, pool, appenders, log, doorbell, logger, clock: systemClock, producer };
   } catch (error) {
-    await pool.close(0);
+    await Promise.all([pool.close(0), appenders.close(0)]);
     throw error;
   }
 }
 
 /** Settles what was sent, rings what is to be rung, ends the connections. */
-export async function closeConnection({ producer, doorbell, pool }: Connection): Promise<void> {
+export async function closeConnection({ producer, doorbell, pool, appenders }: Connection): Promise<void> {
   await producer.close();
   await doorbell.idle();
-  await pool.close();
+  await Promise.all([pool.close(), appenders.close()]);
 }
 
 /** A connection as users see it. */

@@ -65,7 +65,8 @@ export class OpenTransaction {
    * been committed; handing the message over again is safe, because the mark is there if it was.
    */
   async commit(position: number, epoch: number, offset: number): Promise<MarkOutcome> {
-    if (this.#isOver) throw new SluiceError("DATABASE_UNREACHABLE", "the connection of a handler's transaction is gone");
+    if (this.#isOver)
+      throw new SluiceError("DATABASE_UNREACHABLE", "the connection of a handler's transaction is gone");
     try {
       const rows = await this.tx.execute<{ outcome: MarkOutcome }>(
         sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,

@@ -69,7 +69,7 @@ export async function openRig(): Promise<Rig> {
       const declared = topic(name, { schema: z.string(), partitions });
       return { topic: declared, entry: await openTopic(pool({ connections: 1 }), declared, { create: true }) };
     },
-    async producer({ url, deliveryTimeoutMs = 30_000, log = (same) => same } = {}) {
+    async producer({ url, deliveryTimeoutMs = 30_000, log = (same: Log) => same } = {}) {
       const own = pool({ ...(url === undefined ? {} : { url }), name: "producer" });
       const doorbell = new Doorbell(own, silentLogger);
       const context = { pool: own, log: log(new PostgresLog(own)), doorbell, logger: silentLogger, clock: systemClock };

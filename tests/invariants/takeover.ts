@@ -2,12 +2,6 @@ import { eventually, type History, startProxy } from "@sluice/testkit";
 import { lagOf, recording } from "./recording-groups.ts";
 import { killBackends, openRig, type Rig, sendMany } from "./rig.ts";
 
-/** What a frozen owner and its replacement left behind. */
-export interface Takeover {
-  readonly rig: Rig;
-  readonly frozenEpoch: number;
-}
-
 /**
  * A worker is frozen in the middle of a handler, as SIGSTOP would: the server hears nothing of it, it hears nothing of
  * the server. Its session ends, another worker takes over and goes on to the end; then it thaws and goes on, too.

@@ -12,8 +12,8 @@ export const limits = {
   valueBytes: 1_048_576,
   /** Bytes of a record's headers as JSON, in UTF-8. */
   headersBytes: 16_384,
-  /** Records of one batch in the log. */
-  batchRecords: 4_096,
-  /** Characters after which a batch is closed; one record may be larger than this, never a second. */
-  batchCharacters: 1_048_576,
+  /** Records of one append, and so of one batch in the log. */
+  appendRecords: 2_000,
+  /** Characters of one append's values; one record may be larger than this, never a second. */
+  appendCharacters: 1_048_576,
 } as const;

@@ -40,7 +40,7 @@ test("[K2] every record leaves once, in the order of its partition, partitions a
         for (const [index, batch] of flush.records.entries()) {
           expect(flush.entries[index]?.count).toBe(batch.length);
           const characters = batch.reduce((sum, record) => sum + record.value.length, 0);
-          expect(batch.length === 1 || characters <= limits.batchCharacters).toBe(true);
+          expect(batch.length === 1 || characters <= limits.appendCharacters).toBe(true);
         }
       }
       for (let partition = 0; partition <= 5; partition += 1) {
@@ -55,10 +55,10 @@ test("[K2] every record leaves once, in the order of its partition, partitions a
   );
 });
 
-test("[K2] a batch holds no more records than the limit", () => {
+test("[K2] a flush holds no more records than the limit", () => {
   const accumulator = new Accumulator();
-  for (let index = 0; index < limits.batchRecords + 1; index += 1) accumulator.add(0, pending("1"));
-  expect(drain(accumulator).map(({ recordCount }) => recordCount)).toEqual([limits.batchRecords, 1]);
+  for (let index = 0; index < limits.appendRecords + 1; index += 1) accumulator.add(0, pending("1"));
+  expect(drain(accumulator).map(({ recordCount }) => recordCount)).toEqual([limits.appendRecords, 1]);
 });
 
 test("[K1] entries are JSON: keys only where there is one, values as they were", () => {

@@ -28,72 +28,60 @@ export interface Flush {
 }
 
 /**
- * Records and characters after which a flush takes no further partition along. More would not be faster: while the server
- * works on one flush, the next is encoded here.
+ * Records of one topic that wait to be appended. What comes first goes first, whatever its partition, and a flush is bounded:
+ * those who wait for it go on and fill the next while the server works on the one between. A flush of everything would
+ * make senders and server take turns.
  */
-const flushRecords = 2_048;
-const flushCharacters = limits.batchCharacters;
-
-/** Records of one topic that wait to be appended, by partition. */
 export class Accumulator {
-  readonly #waiting = new Map<number, PendingRecord[]>();
+  /** Each is one flush to be: the first leaves next, the last is being filled. */
+  readonly #flushes: WaitingFlush[] = [];
 
   /** Records that wait for a partition. */
   count(partition: number): number {
-    return this.#waiting.get(partition)?.length ?? 0;
+    let count = 0;
+    for (const { batches } of this.#flushes) count += batches.get(partition)?.length ?? 0;
+    return count;
   }
 
   get isEmpty(): boolean {
-    return this.#waiting.size === 0;
+    return this.#flushes.length === 0;
   }
 
   add(partition: number, record: PendingRecord): void {
-    const waiting = this.#waiting.get(partition);
-    if (waiting === undefined) this.#waiting.set(partition, [record]);
-    else waiting.push(record);
+    let flush = this.#flushes.at(-1);
+    if (
+      flush === undefined ||
+      flush.records >= limits.appendRecords ||
+      flush.characters + record.value.length > limits.appendCharacters
+    ) {
+      flush = { batches: new Map(), records: 0, characters: 0 };
+      this.#flushes.push(flush);
+    }
+    flush.records += 1;
+    flush.characters += record.value.length;
+    const batch = flush.batches.get(partition);
+    if (batch === undefined) flush.batches.set(partition, [record]);
+    else batch.push(record);
   }
 
-  /** Takes what one flush may hold: partitions that have waited longest first, oldest records first, in ascending order. */
+  /** Takes the next flush: what has waited longest, its partitions in ascending order. There must be something. */
   take(): Flush {
-    const taken: (readonly [partition: number, batch: readonly PendingRecord[]])[] = [];
-    let recordCount = 0;
-    let characters = 0;
-    let acks: 1 | "all" = 1;
-    for (const partition of [...this.#waiting.keys()]) {
-      if (recordCount >= flushRecords || characters >= flushCharacters) break;
-      const batch = this.#takeBatch(partition);
-      taken.push([partition, batch]);
-      recordCount += batch.length;
-      for (const record of batch) {
-        characters += record.value.length;
-        if (record.acks === "all") acks = "all";
-      }
-    }
-    taken.sort(([a], [b]) => a - b);
+    const { batches, records, characters } = this.#flushes.shift() as WaitingFlush;
+    const taken = [...batches].sort(([a], [b]) => a - b);
     return {
       entries: taken.map(([partition, batch]) => toEntry(partition, batch)),
       records: taken.map(([, batch]) => batch),
-      recordCount,
+      recordCount: records,
       characters,
-      acks,
+      acks: taken.some(([, batch]) => batch.some((record) => record.acks === "all")) ? "all" : 1,
     };
   }
+}
 
-  #takeBatch(partition: number): readonly PendingRecord[] {
-    const waiting = this.#waiting.get(partition) ?? [];
-    let count = 0;
-    let characters = 0;
-    while (count < waiting.length && count < limits.batchRecords) {
-      characters += waiting[count]?.value.length ?? 0;
-      if (count > 0 && characters > limits.batchCharacters) break;
-      count += 1;
-    }
-    // The map keeps the order of insertion: what stays goes to its end.
-    this.#waiting.delete(partition);
-    if (count === waiting.length) return waiting;
-    this.#waiting.set(partition, waiting.slice(count));
-    return waiting.slice(0, count);
-  }
+interface WaitingFlush {
+  readonly batches: Map<number, PendingRecord[]>;
+  records: number;
+  characters: number;
 }
 
 function toEntry(partition: number, batch: readonly PendingRecord[]): AppendEntry {

@@ -353,6 +353,7 @@ declare
   v_founds bigint[];
   v_sequence bigint := p_sequence;
   v_separator constant text := repeat(E'\x1e', 32);
+  v_oldest integer;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'sluice: an append must run at READ COMMITTED, not %', current_setting('transaction_isolation')
@@ -385,7 +386,7 @@ begin
 
   if v_first >= {seal} then
     -- The segment was closed while this call waited for its lock. The function now stands for the new one: call that, as a
-    -- repeat, because what this producer wrote may be in the segment before.
+    -- repeat, because what this producer wrote may be in a segment before.
     execute 'select sluice_log.append_{topic}($1, $2, $3, $4, $5, $6, $7, true, $8, $9)' into v_firsts
       using p_partitions, p_counts, p_keys, p_records, p_attributes, p_producer, p_sequence, p_commit, p_ring;
     return v_firsts;
@@ -406,9 +407,12 @@ begin
   end if;
 
   if p_repeat or clock_timestamp() < '{young_until}' then
+    -- Producers try for ten minutes at most, so the first try is in a segment that was appended to within fifteen.
+    v_oldest := coalesce((select max(s.segment) from sluice.segment s
+      where s.topic = {topic} and s.created_at < clock_timestamp() - interval '15 minutes'), 0);
     for i in 1 .. v_entries loop
       select b.base_offset into v_found from sluice_log.topic_{topic} b
-        where b.segment in ({segment}, {segment} - 1) and b.producer = p_producer and b.sequence = v_sequence;
+        where b.segment >= v_oldest and b.producer = p_producer and b.sequence = v_sequence;
       v_founds := v_founds || v_found;
       v_sequence := v_sequence + p_counts[i];
     end loop;
@@ -448,7 +452,7 @@ begin
   v_body := replace(v_body, '{segment}', v_segment::text);
   v_body := replace(v_body, '{seal}', '4611686018427387904');
   -- A first try that the network held back may arrive after the segment rolled, so a young segment looks back as well.
-  v_body := replace(v_body, '{young_until}', case when v_segment = 0 then '-infinity' else (v_created + interval '10 minutes')::text end);
+  v_body := replace(v_body, '{young_until}', case when v_segment = 0 then '-infinity' else (v_created + interval '15 minutes')::text end);
   execute format('create or replace function sluice_log.append_%s(
       p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
       p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)

@@ -8,6 +8,8 @@ import rollStatement from "./sql/roll-segment.sql" with { type: "text" };
 import emptyStatement from "./sql/segment-is-empty.sql" with { type: "text" };
 import candidatesStatement from "./sql/trim-candidates.sql" with { type: "text" };
 
+const lockTimeoutMs = 1_000;
+
 /**
  * Rolls a topic's newest segment when it is old or large enough, and drops segments that its retention no longer needs:
  * whole, oldest first, never the newest.
@@ -55,27 +57,24 @@ async function dropOrphans(pool: Pool, topic: TopicEntry): Promise<void> {
   );
   if (orphans.length === 0) return;
   const parent = `sluice_log.topic_${topic.number}`;
-  const connection = await pool.sql.reserve();
   try {
-    await connection.unsafe("set lock_timeout = '1s'");
-    for (const { name, attached, detaching } of orphans) {
-      const table = `sluice_log.${name}`;
-      // Detaching concurrently takes no lock that a reader of a sibling would wait for; dropping an attached one would.
-      if (attached) {
-        await connection.unsafe(
-          `alter table ${parent} detach partition ${table} ${detaching ? "finalize" : "concurrently"}`,
-        );
+    await pool.alone(lockTimeoutMs, async (sql) => {
+      for (const { name, attached, detaching } of orphans) {
+        const table = `sluice_log.${name}`;
+        // Detaching concurrently takes no lock that a reader of a sibling would wait for; dropping an attached one would.
+        if (attached) {
+          await sql.unsafe(
+            `alter table ${parent} detach partition ${table} ${detaching ? "finalize" : "concurrently"}`,
+          );
+        }
+        await sql.unsafe(`drop table ${table}`);
       }
-      await connection.unsafe(`drop table ${table}`);
-    }
+    });
   } catch (error) {
     throw new SluiceError(
       "DATABASE_CONTENTION",
       `dropping old segments of topic ${topic.name}: a table is in use; they are off the list already, and the next round removes them`,
       { cause: error },
     );
-  } finally {
-    await connection.unsafe("reset lock_timeout");
-    connection.release();
   }
 }

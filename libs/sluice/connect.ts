@@ -30,7 +30,7 @@ export interface ConnectOptions {
   readonly maxBufferedCharacters?: number;
   /** How long a send waits for room before it fails with BUFFER_FULL. Default one minute. */
   readonly maxBlock?: Duration;
-  /** For how long a send that fails is tried again, without doubling it. Default two minutes. */
+  /** For how long a send that fails is tried again, without doubling it. Default two minutes, at most ten. */
   readonly deliveryTimeout?: Duration;
   /** Connections for reading and everything else, at most; up to four more are for appending alone. Default 6. */
   readonly connections?: number;
@@ -192,5 +192,7 @@ function connectProblems(options: ConnectOptions, url: string | undefined): Prob
     require(duration === undefined ||
       parseDurationMs(duration) !== undefined, name, 'must be a duration such as "30s"');
   }
+  require((parseDurationMs(options.deliveryTimeout ?? 0) ?? 0) <=
+    600_000, "deliveryTimeout", "must be at most 10 minutes");
   return problems;
 }

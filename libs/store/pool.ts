@@ -22,17 +22,27 @@ export interface PoolOptions {
 /**
  * The way of every statement of Sluice into Postgres: prepared once per connection, bounded in time, its errors
  * classified. Failures are SluiceErrors; nothing else is thrown.
+ *
+ * When a call is not answered in time, the driver's client is replaced: postgres.js 3.4 has states in which a connection of
+ * its pool never speaks again, and nothing tells them from a network that lost the answer.
  */
 export class Pool {
-  readonly sql: postgres.Sql;
+  readonly #url: string;
+  readonly #options: PoolOptions;
   readonly #deadlineMs: number;
+  #sql: postgres.Sql;
+  #closed = false;
 
   constructor(url: string, options: PoolOptions) {
+    this.#url = url;
+    this.#options = options;
     this.#deadlineMs = options.deadlineMs ?? 30_000;
-    this.sql = connectOptions(url, {
-      max: options.connections,
-      connection: { application_name: options.applicationName },
-    });
+    this.#sql = this.#connect();
+  }
+
+  /** The driver's client as it is now; ask again for each use. */
+  get sql(): postgres.Sql {
+    return this.#sql;
   }
 
   /**
@@ -46,17 +56,58 @@ export class Pool {
     parameters: readonly StatementParameter[] = [],
     deadlineMs = this.#deadlineMs,
   ): Promise<Row[]> {
+    const sql = this.#sql;
     try {
-      const rows = this.sql.unsafe<Row[]>(statement, parameters as StatementParameter[], { prepare: true });
+      const rows = sql.unsafe<Row[]>(statement, parameters as StatementParameter[], { prepare: true });
       return await withDeadline(rows, deadlineMs, what);
     } catch (error) {
-      throw explain(what, error);
+      throw this.#judge(what, error, sql);
+    }
+  }
+
+  /**
+   * Hands out a connection of its own, where locks are waited for no longer than `lockTimeoutMs`, for statements that must
+   * not run inside a transaction. Ended when `work` is over.
+   */
+  async alone<Result>(lockTimeoutMs: number, work: (sql: postgres.Sql) => Promise<Result>): Promise<Result> {
+    const sql = connectOptions(this.#url, {
+      max: 1,
+      connection: { application_name: this.#options.applicationName, lock_timeout: lockTimeoutMs },
+    });
+    try {
+      return await work(sql);
+    } finally {
+      await sql.end({ timeout: 5 });
     }
   }
 
   /** Ends its connections; statements under way get `timeoutMs` to finish. */
   async close(timeoutMs = 5_000): Promise<void> {
-    await this.sql.end({ timeout: timeoutMs / 1_000 });
+    this.#closed = true;
+    await this.#sql.end({ timeout: timeoutMs / 1_000 });
+  }
+
+  #connect(): postgres.Sql {
+    return connectOptions(this.#url, {
+      max: this.#options.connections,
+      connection: { application_name: this.#options.applicationName },
+    });
+  }
+
+  #judge(what: string, error: unknown, sql: postgres.Sql): SluiceError {
+    const judged = explain(what, error);
+    if (this.#closed) return judged;
+    const isDeaf = judged.code === "DATABASE_TIMEOUT" && judged.sqlState === undefined;
+    if ((isDeaf || (error as { code?: unknown }).code === "CONNECT_TIMEOUT") && sql === this.#sql) {
+      this.#sql = this.#connect();
+      // What others have under way there gets as long as any call; then it fails like a lost connection. Nobody waits.
+      void sql.end({ timeout: this.#deadlineMs / 1_000 });
+    }
+    if (judged.code !== "CLOSED") return judged;
+    // Not closed by its owner but replaced, as above: for the caller, a connection that was lost.
+    return new SluiceError("DATABASE_UNREACHABLE", `${what}: the connection to the database was lost.`, {
+      cause: error,
+    });
   }
 }
 

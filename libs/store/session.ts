@@ -23,11 +23,13 @@ export interface SessionOptions {
  */
 export class Session {
   readonly #sql: postgres.Sql;
+  readonly #onLost: () => void;
   #state: "opening" | "open" | "lost" | "closed" = "opening";
   #backendPid = 0;
 
-  private constructor(sql: postgres.Sql) {
+  private constructor(sql: postgres.Sql, onLost: () => void) {
     this.#sql = sql;
+    this.#onLost = onLost;
   }
 
   /** Opens a session that listens. Fails as any call to the database does. */
@@ -39,10 +41,10 @@ export class Session {
       // Not in the driver's types, but its own listen() is built on both.
       ...({
         onnotify: (_channel: string, payload: string) => options.onNotify(payload),
-        onclose: () => holder.session?.lost(options.onLost),
+        onclose: () => holder.session?.lost(),
       } as object),
     });
-    const session = new Session(sql);
+    const session = new Session(sql, options.onLost);
     holder.session = session;
     try {
       const rows = await withDeadline(
@@ -88,7 +90,10 @@ export class Session {
       const rows = this.#sql.unsafe<Row[]>(statement, parameters as StatementParameter[], { prepare: true });
       return await withDeadline(rows, deadlineMs, what);
     } catch (error) {
-      throw explain(what, error);
+      const explained = explain(what, error);
+      // A session that does not answer cannot be relied on for its locks either.
+      if (explained.code === "DATABASE_TIMEOUT") this.lost();
+      throw explained;
     }
   }
 
@@ -114,10 +119,10 @@ export class Session {
     await this.#sql.end({ timeout: 2 });
   }
 
-  private lost(onLost: () => void): void {
+  private lost(): void {
     if (this.#state !== "open") return;
     this.#state = "lost";
     // The driver would open another connection for the next statement, one without locks: never let it.
-    this.#sql.end({ timeout: 0 }).then(onLost, onLost);
+    this.#sql.end({ timeout: 0 }).then(this.#onLost, this.#onLost);
   }
 }

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { type Deferred, deferred, SluiceError, toError } from "@sluice/kernel";
-import { explain, type Pool } from "@sluice/store";
+import { explain, guardTransactions, type Pool, withDeadline } from "@sluice/store";
 import { sql } from "drizzle-orm";
 import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
 
@@ -16,29 +16,46 @@ declare module "@sluice/contract" {
 /** How a handler's transaction ended: its message is done; it was done before; or somebody else owns the partition. */
 export type MarkOutcome = "done" | "already" | "fenced";
 
+const openTimeoutMs = 30_000;
+/** Long, because a commit may wait for a standby; giving up on it leaves its outcome to the next attempt's mark. */
+const commitTimeoutMs = 60_000;
+
 /** Opens transactions for handlers, over connections that nothing else uses: a handler that holds one may still send. */
 export class HandlerTransactions {
-  readonly #database: HandlerDatabase;
+  readonly #pool: Pool;
+  /** Drizzle over the pool's client, made anew when the pool has replaced that. */
+  #database: { readonly client: Pool["sql"]; readonly drizzle: HandlerDatabase } | undefined;
 
   constructor(pool: Pool) {
-    this.#database = drizzle({ client: pool.sql });
+    this.#pool = pool;
   }
 
   /** Begins one. Fails as any call to the database does. */
   async open(): Promise<OpenTransaction> {
     const opened = deferred<DrizzleHandlerTransaction>();
     const finished = deferred<void>();
-    const whole = this.#database.transaction(async (tx) => {
+    const whole = this.#drizzle().transaction(async (tx) => {
       opened.resolve(tx);
       await finished.promise;
     });
     // Whoever waits for either hears of a failure; a transaction that fails to begin never resolves `opened` by itself.
     whole.catch((error: unknown) => opened.reject(error));
     try {
-      return new OpenTransaction(await opened.promise, whole, finished);
+      const tx = await withDeadline(opened.promise, openTimeoutMs, "opening a handler's transaction");
+      return new OpenTransaction(tx, whole, finished);
     } catch (error) {
+      // Should it begin after all, nobody is there to use it.
+      finished.resolve();
       throw explain("opening a handler's transaction", error);
     }
+  }
+
+  #drizzle(): HandlerDatabase {
+    const client = this.#pool.sql;
+    if (this.#database?.client !== client) {
+      this.#database = { client, drizzle: drizzle({ client: guardTransactions(client) }) };
+    }
+    return this.#database.drizzle;
   }
 }
 
@@ -68,16 +85,17 @@ export class OpenTransaction {
     if (this.#isOver)
       throw new SluiceError("DATABASE_UNREACHABLE", "the connection of a handler's transaction is gone");
     try {
-      const rows = await this.tx.execute<{ outcome: MarkOutcome }>(
+      const marking = this.tx.execute<{ outcome: MarkOutcome }>(
         sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
       );
+      const rows = await withDeadline(marking, commitTimeoutMs, "marking a message as done");
       const outcome = rows[0]?.outcome ?? "fenced";
       if (outcome !== "done") {
         await this.rollback();
         return outcome;
       }
       this.#finished.resolve();
-      await this.#whole;
+      await withDeadline(this.#whole, commitTimeoutMs, "committing a handler's transaction");
       return "done";
     } catch (error) {
       await this.rollback();
@@ -91,7 +109,7 @@ export class OpenTransaction {
     // ROLLBACK would be one) makes the driver throw where nobody can catch it.
     for (let turn = 0; turn < 2 && !this.#isOver; turn += 1) await setImmediate();
     if (!this.#isOver) this.#finished.reject(new SluiceError("CLOSED", "rolled back"));
-    await this.#whole.then(
+    await withDeadline(this.#whole, openTimeoutMs, "rolling back").then(
       () => undefined,
       (error: unknown) => toError(error),
     );

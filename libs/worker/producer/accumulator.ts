@@ -62,19 +62,14 @@ export class Accumulator {
     const batch = flush.batches.get(partition);
     if (batch === undefined) flush.batches.set(partition, [record]);
     else batch.push(record);
+    // Put together at once, while the server works on the one before.
+    if (flush.records === limits.appendRecords) flush.ready = toFlush(flush);
   }
 
   /** Takes the next flush: what has waited longest, its partitions in ascending order. There must be something. */
   take(): Flush {
-    const { batches, records, characters } = this.#flushes.shift() as WaitingFlush;
-    const taken = [...batches].sort(([a], [b]) => a - b);
-    return {
-      entries: taken.map(([partition, batch]) => toEntry(partition, batch)),
-      records: taken.map(([, batch]) => batch),
-      recordCount: records,
-      characters,
-      acks: taken.some(([, batch]) => batch.some((record) => record.acks === "all")) ? "all" : 1,
-    };
+    const flush = this.#flushes.shift() as WaitingFlush;
+    return flush.ready ?? toFlush(flush);
   }
 }
 
@@ -82,6 +77,19 @@ interface WaitingFlush {
   readonly batches: Map<number, PendingRecord[]>;
   records: number;
   characters: number;
+  /** Set when it is full. */
+  ready?: Flush;
+}
+
+function toFlush({ batches, records, characters }: WaitingFlush): Flush {
+  const taken = [...batches].sort(([a], [b]) => a - b);
+  return {
+    entries: taken.map(([partition, batch]) => toEntry(partition, batch)),
+    records: taken.map(([, batch]) => batch),
+    recordCount: records,
+    characters,
+    acks: taken.some(([, batch]) => batch.some((record) => record.acks === "all")) ? "all" : 1,
+  };
 }
 
 function toEntry(partition: number, batch: readonly PendingRecord[]): AppendEntry {

@@ -196,7 +196,7 @@ function isWorthRepeating(error: unknown): boolean {
 }
 
 function verdict(error: unknown, unknown: boolean, topic: string): unknown {
-  if (!unknown || !isWorthRepeating(error)) return error;
+  if (!unknown) return error;
   return new SluiceError(
     "COMMIT_UNKNOWN",
     `sending to topic ${topic}: the database could not be asked in time whether the records were appended. They may be in the log.`,

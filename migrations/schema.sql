@@ -372,17 +372,11 @@ begin
   end loop;
 
   -- Statements from here on see everything that was committed before the locks were had.
-  if v_entries = 1 then
-    select b.base_offset + b.count into v_first from sluice_log.topic_{topic}_segment_{segment} b
-      where b.partition = p_partitions[1] order by b.base_offset desc limit 1;
-    v_firsts := array[v_first];
-  else
-    select array_agg(last.end_offset order by e.number), max(last.end_offset) into v_firsts, v_first
-    from unnest(p_partitions) with ordinality e(partition, number)
-    left join lateral (
-      select b.base_offset + b.count as end_offset from sluice_log.topic_{topic}_segment_{segment} b
-      where b.partition = e.partition order by b.base_offset desc limit 1) last on true;
-  end if;
+  select array_agg(last.end_offset order by e.number), max(last.end_offset) into v_firsts, v_first
+  from unnest(p_partitions) with ordinality e(partition, number)
+  left join lateral (
+    select b.base_offset + b.count as end_offset from sluice_log.topic_{topic}_segment_{segment} b
+    where b.partition = e.partition order by b.base_offset desc limit 1) last on true;
 
   if v_first >= {seal} then
     -- The segment was closed while this call waited for its lock. The function now stands for the new one: call that, as a
@@ -418,26 +412,17 @@ begin
     end loop;
   end if;
 
-  if v_entries = 1 then
-    if v_founds[1] is null then
-      insert into sluice_log.topic_{topic}_segment_{segment}
-        (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
-      values
-        ({segment}, p_partitions[1], v_firsts[1], p_counts[1], clock_timestamp(), p_producer, p_sequence, p_keys, p_records, p_attributes);
-    end if;
-  else
-    insert into sluice_log.topic_{topic}_segment_{segment}
-      (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
-    select {segment}, e.partition, e.first, e.count, clock_timestamp(), p_producer, e.sequence, e.keys, e.records, e.attributes
-    from (
-      select u.*, p_sequence + sum(u.count) over (order by u.number) - u.count as sequence
-      from rows from (
-        unnest(p_partitions), unnest(v_firsts), unnest(p_counts), unnest(v_founds), unnest(string_to_array(p_keys, v_separator)),
-        unnest(string_to_array(p_records, v_separator)), unnest(string_to_array(p_attributes, v_separator))
-      ) with ordinality u(partition, first, count, found, keys, records, attributes, number)
-    ) e
-    where e.found is null;
-  end if;
+  insert into sluice_log.topic_{topic}_segment_{segment}
+    (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
+  select {segment}, e.partition, e.first, e.count, clock_timestamp(), p_producer, e.sequence, e.keys, e.records, e.attributes
+  from (
+    select u.*, p_sequence + sum(u.count) over (order by u.number) - u.count as sequence
+    from rows from (
+      unnest(p_partitions), unnest(v_firsts), unnest(p_counts), unnest(v_founds), unnest(string_to_array(p_keys, v_separator)),
+      unnest(string_to_array(p_records, v_separator)), unnest(string_to_array(p_attributes, v_separator))
+    ) with ordinality u(partition, first, count, found, keys, records, attributes, number)
+  ) e
+  where e.found is null;
   if p_ring is not null then
     perform pg_notify('sluice', p_ring);
   end if;
@@ -447,18 +432,58 @@ begin
   end if;
   return v_firsts;
 end $template$;
+  v_one text := $template$
+declare
+  v_first bigint;
 begin
-  v_body := replace(v_body, '{topic}', p_topic::text);
-  v_body := replace(v_body, '{segment}', v_segment::text);
-  v_body := replace(v_body, '{seal}', '4611686018427387904');
-  -- A first try that the network held back may arrive after the segment rolled, so a young segment looks back as well.
-  v_body := replace(v_body, '{young_until}', case when v_segment = 0 then '-infinity' else (v_created + interval '15 minutes')::text end);
+  if current_setting('transaction_isolation') = 'read committed' then
+    if current_setting('synchronous_commit') <> p_commit then
+      perform set_config('synchronous_commit', p_commit, true);
+    end if;
+    if pg_advisory_xact_lock(1936487682, {topic} * 1024 + p_partition) is null then end if;
+    select b.base_offset + b.count into v_first from sluice_log.topic_{topic}_segment_{segment} b
+      where b.partition = p_partition order by b.base_offset desc limit 1;
+    -- (A comparison with null is not true: a segment without a batch of this partition is not an ordinary case either.)
+    if v_first < {seal} and not p_repeat and clock_timestamp() >= '{young_until}' then
+      insert into sluice_log.topic_{topic}_segment_{segment}
+        (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
+      values
+        ({segment}, p_partition, v_first, p_count, clock_timestamp(), p_producer, p_sequence, p_keys, p_records, p_attributes);
+      if p_ring is not null then
+        perform pg_notify('sluice', p_ring);
+      end if;
+      return v_first;
+    end if;
+  end if;
+  return (sluice_log.append_{topic}(array[p_partition], array[p_count], p_keys, p_records, p_attributes,
+    p_producer, p_sequence, p_repeat, p_commit, p_ring))[1];
+end $template$;
+  v_bodies text[] := '{}';
+  v_function text;
+begin
+  foreach v_body in array array[v_body, v_one] loop
+    v_body := replace(v_body, '{topic}', p_topic::text);
+    v_body := replace(v_body, '{segment}', v_segment::text);
+    v_body := replace(v_body, '{seal}', '4611686018427387904');
+    -- A first try that the network held back may arrive after the segment rolled, so a young segment looks back as well.
+    v_body := replace(v_body, '{young_until}',
+      case when v_segment = 0 then '-infinity' else (v_created + interval '15 minutes')::text end);
+    v_bodies := v_bodies || v_body;
+  end loop;
   execute format('create or replace function sluice_log.append_%s(
       p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
       p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
-    returns bigint[] language plpgsql volatile as %L', p_topic, v_body);
-  execute format('comment on function sluice_log.append_%s is %L', p_topic,
-    format('Sluice: appends record batches to topic %s, segment %s. Generated by sluice.create_append_function.', p_topic, v_segment));
+    returns bigint[] language plpgsql volatile as %L', p_topic, v_bodies[1]);
+  execute format('create or replace function sluice_log.append_%s(
+      p_partition integer, p_count integer, p_keys text, p_records text, p_attributes text,
+      p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
+    returns bigint language plpgsql volatile as %L', p_topic, v_bodies[2]);
+  for v_function in select oid::regprocedure::text from pg_proc
+    where pronamespace = 'sluice_log'::regnamespace and proname = format('append_%s', p_topic)
+  loop
+    execute format('comment on function %s is %L', v_function,
+      format('Sluice: appends to topic %s, segment %s. Generated by sluice.create_append_function.', p_topic, v_segment));
+  end loop;
 end $function$
 ;
 

@@ -22,9 +22,9 @@ export function parseRing(payload: string): Ring | undefined {
 }
 
 /** An append may ring in its own transaction when its topic was not rung for this long, in milliseconds. */
-const rideEveryMs = 3;
+const rideEveryMs = 5;
 /** What did not ride rings this long after the topic's last ring, unless a later append takes it along. */
-const trailingMs = 5;
+const trailingMs = 7;
 
 /**
  * Rings other processes' doorbells when something was appended. A ring is a hint, never a truth: one that fails is logged

@@ -1,10 +1,20 @@
 import { SluiceError } from "@sluice/kernel";
-import { arrayLiteral, type Pool } from "@sluice/store";
+import { arrayLiteral, type Pool, type StatementParameter } from "@sluice/store";
 import type { TopicEntry } from "./catalog.ts";
-import type { AppendRequest, Log, PartitionEnds, PartitionName, ReadRequest, ReadResult, TrimReport } from "./log.ts";
+import type {
+  AppendEntry,
+  AppendRequest,
+  Log,
+  PartitionEnds,
+  PartitionName,
+  ReadRequest,
+  ReadResult,
+  TrimReport,
+} from "./log.ts";
 import { trimTopic } from "./retention.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import appendStatement from "./sql/append.sql" with { type: "text" };
+import appendOneStatement from "./sql/append-one.sql" with { type: "text" };
 import endsStatement from "./sql/ends.sql" with { type: "text" };
 
 /** Joins the partitions' texts; JSON never holds it unescaped. Why it is so long stands in migrations/0001_log.sql. */
@@ -15,7 +25,7 @@ export class PostgresLog implements Log {
   readonly #pool: Pool;
   readonly #appenders: Pool;
   readonly #reader: SegmentReader;
-  readonly #appendStatements = new Map<number, string>();
+  readonly #appendStatements = new Map<number, AppendStatements>();
 
   /**
    * @param appenders connections for appends alone: a lone busy sender then stays on one, whose caches know its statement.
@@ -29,16 +39,14 @@ export class PostgresLog implements Log {
 
   async append(request: AppendRequest): Promise<readonly number[]> {
     const { topic, entries } = request;
-    const only = entries.length === 1 ? entries[0] : undefined;
+    const what = `appending to topic ${topic.name}`;
+    const { one, many } = this.#statementsOf(topic.number);
+    const [statement, batches] = entries.length === 1 ? [one, oneBatch(entries)] : [many, manyBatches(entries)];
     const rows = await this.#appenders.query<{ offsets: string }>(
-      `appending to topic ${topic.name}`,
-      this.#appendStatement(topic.number),
+      what,
+      statement,
       [
-        arrayLiteral(entries.map((entry) => entry.partition)),
-        arrayLiteral(entries.map((entry) => entry.count)),
-        only !== undefined ? only.keys : joinOptional(entries.map((entry) => entry.keys)),
-        only !== undefined ? only.records : entries.map((entry) => entry.records).join(recordSeparator),
-        only !== undefined ? only.attributes : joinOptional(entries.map((entry) => entry.attributes)),
+        ...batches,
         request.producer,
         request.sequence,
         request.repeat,
@@ -49,10 +57,7 @@ export class PostgresLog implements Log {
     );
     const offsets = rows[0]?.offsets.split(",").map(Number);
     if (offsets?.length !== entries.length) {
-      throw new SluiceError(
-        "INTERNAL",
-        `appending to topic ${topic.name}: the answer does not have an offset per entry`,
-      );
+      throw new SluiceError("INTERNAL", `${what}: the answer does not have an offset per entry`);
     }
     return offsets;
   }
@@ -80,14 +85,37 @@ export class PostgresLog implements Log {
     return trimTopic(this.#pool, topic);
   }
 
-  #appendStatement(topic: number): string {
-    let statement = this.#appendStatements.get(topic);
-    if (statement === undefined) {
-      statement = appendStatement.replaceAll("{topic}", String(topic));
-      this.#appendStatements.set(topic, statement);
+  #statementsOf(topic: number): AppendStatements {
+    let statements = this.#appendStatements.get(topic);
+    if (statements === undefined) {
+      statements = {
+        one: appendOneStatement.replaceAll("{topic}", String(topic)),
+        many: appendStatement.replaceAll("{topic}", String(topic)),
+      };
+      this.#appendStatements.set(topic, statements);
     }
-    return statement;
+    return statements;
   }
+}
+
+interface AppendStatements {
+  readonly one: string;
+  readonly many: string;
+}
+
+function oneBatch(entries: readonly AppendEntry[]): readonly StatementParameter[] {
+  const { partition, count, keys, records, attributes } = entries[0] as AppendEntry;
+  return [partition, count, keys, records, attributes];
+}
+
+function manyBatches(entries: readonly AppendEntry[]): readonly StatementParameter[] {
+  return [
+    arrayLiteral(entries.map((entry) => entry.partition)),
+    arrayLiteral(entries.map((entry) => entry.count)),
+    joinOptional(entries.map((entry) => entry.keys)),
+    entries.map((entry) => entry.records).join(recordSeparator),
+    joinOptional(entries.map((entry) => entry.attributes)),
+  ];
 }
 
 /** Partitions where nothing is set stand as an empty array among those where something is. */

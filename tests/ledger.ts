@@ -42,7 +42,7 @@ function titleOf(claim: string): Title {
 /** The titles in a test file's text that begin with the numbers of rows in brackets, by row. */
 export function titlesIn(file: string, text: string): Map<string, Title[]> {
   const titles = new Map<string, Title[]>();
-  for (const [, , numbers, words] of text.matchAll(/(["`])((?:\[[UMKRQAN]\d+\] )+)([^\n]*?)\1/g)) {
+  for (const [, , numbers, words] of text.matchAll(/(["`])((?:\[[IUMKRQAN]\d+\] ?)+)([^\n]*?)\1/g)) {
     for (const [, number] of (numbers as string).matchAll(/\[([UMKRQAN]\d+)\]/g)) {
       const title = { text: (words as string).replaceAll("|", "/"), file };
       titles.set(number as string, [...(titles.get(number as string) ?? []), title]);

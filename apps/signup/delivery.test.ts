@@ -16,7 +16,7 @@ const deliveriesOf = (service: TestService) =>
 const settled = (service: TestService, count: number) =>
   eventually(`${count} deliveries are settled`, async () => (await deliveriesOf(service)).length === count);
 
-test("every sign-up gets exactly one mail and one text message", async () => {
+test("[U1] every sign-up gets exactly one mail and one text message", async () => {
   await using service = await startTestService();
   const people = Array.from({ length: 40 }, (_, index) => person(index));
   const responses = await Promise.all(people.map((somebody) => service.post(somebody)));
@@ -33,7 +33,7 @@ test("every sign-up gets exactly one mail and one text message", async () => {
   expect(new Set(service.smsStandIn?.inbox.items.map((sms) => sms.idempotencyKey)).size).toBe(40);
 });
 
-test("while the mail server is down, text messages go out; when it is back, the mail follows once", async () => {
+test("[U1] while the mail server is down, text messages go out; when it is back, the mail follows once", async () => {
   const probe = await startMailCatcher({ stepMs: 0 });
   const port = Number(new URL(probe.url).port);
   await probe.close();

@@ -54,7 +54,7 @@ test("a plain form works without scripts: redirect when accepted, the page with 
   expect((await post(person(1))).status).toBe(409);
 });
 
-test("the row and the message commit together: when one fails, the other is not there", async () => {
+test("[N1] the row and the message commit together: when one fails, the other is not there", async () => {
   await using service = await startTestService();
   const { database, sluice } = service;
   const tooLong = { ...person(1), name: "x".repeat(101) };

@@ -11,7 +11,7 @@ test("[I12] an owner that was frozen and thaws commits nothing under its old epo
   const history = new History();
   await using _rig = await freezeAndTakeOver(history, async () => undefined);
   expect(history.positions.filter(({ kind }) => kind === "taken").length).toBeGreaterThan(1);
-  expect(history.positions.filter(({ kind }) => kind === "committed").length).toBeGreaterThan(1);
+  expect(history.positions.filter(({ kind }) => kind === "committed").length).toBeGreaterThan(0);
   expect(oldEpochNeverCommits(history.positions)).toEqual([]);
 });
 

@@ -172,15 +172,16 @@ export async function plant(
   name: string,
   ...changes: readonly (readonly [part: string | RegExp, replacement: string])[]
 ): Promise<void> {
-  const [row] = await sql<{ text: string }[]>`select pg_get_functiondef(${name}::text::regproc) as text`;
-  let text = row?.text ?? "";
+  const functions = await sql<{ text: string }[]>`
+    select pg_get_functiondef(oid) as text from pg_proc where pronamespace::regnamespace || '.' || proname = ${name}`;
+  const texts = functions.map(({ text }) => text);
   for (const [part, replacement] of changes) {
-    const changed = text.replace(part, replacement);
+    const before = texts.join();
+    for (const [index, text] of texts.entries()) texts[index] = text.replace(part, replacement);
     // A defect that was not planted would make the test of the check pass for nothing, or fail for no reason.
-    if (changed === text) throw new Error(`the defect cannot be planted: ${name} does not hold ${part}`);
-    text = changed;
+    if (texts.join() === before) throw new Error(`the defect cannot be planted: ${name} does not hold ${part}`);
   }
-  await sql.unsafe(text);
+  for (const text of texts) await sql.unsafe(text);
 }
 
 /** Ends the server processes whose application name begins with `name`, as a crash of them would. */

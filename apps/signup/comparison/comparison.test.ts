@@ -4,7 +4,7 @@ import { compare } from "./comparison.ts";
 import { checkArrivals } from "./exactly-once.ts";
 import { Crowd, postAtRate } from "./load.ts";
 
-test("a comparison passes twice in a row on the same data, and its report is on the page", async () => {
+test("[U1] a comparison passes twice in a row on the same data, and its report is on the page", async () => {
   await using service = await startTestService({ isComparing: true });
   for (let run = 0; run < 2; run++) {
     const { passed, report } = await compare(service, { signups: 10, perSecond: 100 });

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { join } from "node:path";
 import { testDatabase } from "@sluice/testkit";
 import PostalMime from "postal-mime";
 import postgres from "postgres";
@@ -6,7 +7,7 @@ import { startMailCatcher } from "./providers/mail-catcher.ts";
 import { startSmsStandIn } from "./providers/sms-stand-in.ts";
 import { deadlineMs, eventually, person } from "./testing.ts";
 
-const main = new URL("./main.ts", import.meta.url).pathname;
+const main = join(import.meta.dirname, "main.ts");
 
 test("a process that is killed while it sends loses nothing, and what comes twice can be recognised", async () => {
   await using database = await testDatabase();

@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
+import { join } from "node:path";
 import { testDatabase } from "@sluice/testkit";
 import { deadlineMs } from "./testing.ts";
 
-const main = new URL("./main.ts", import.meta.url).pathname;
+const main = join(import.meta.dirname, "main.ts");
 
 function start(parameters: readonly string[], variables: Record<string, string>) {
   const { DATABASE_URL: _, PORT: __, ...inherited } = process.env;

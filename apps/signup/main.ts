@@ -31,9 +31,9 @@ async function run(options: Options): Promise<number> {
   await using parts = new AsyncDisposableStack();
   let { databaseUrl } = options;
   if (databaseUrl === undefined) {
-    process.stdout.write("no DATABASE_URL: starting the embedded Postgres in .sluice/postgres\n");
-    const server = await startEmbedded({ dataDirectory: ".sluice/postgres" });
+    const server = await startEmbedded({ onLog: (line) => process.stdout.write(`${line}\n`) });
     parts.defer(() => server.stop());
+    process.stdout.write(`no DATABASE_URL: the embedded Postgres runs, its data in ${server.dataDirectory}\n`);
     databaseUrl = server.url;
   }
   const isOnce = options.command === "once";

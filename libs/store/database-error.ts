@@ -126,9 +126,11 @@ const driverCodes: Readonly<Record<string, { readonly code: ErrorCode; readonly 
   CONNECTION_CLOSED: connectionLost,
   CONNECTION_DESTROYED: { code: "CLOSED", message: "The connection to the database was closed here." },
   CONNECTION_ENDED: { code: "CLOSED", message: "The connection to the database was closed here." },
+  // Retryable, although it could be an impostor who will never know: a connection that was cut in the middle of proving it
+  // looks the same to the driver, and trying again gives nothing away.
   SASL_SIGNATURE_MISMATCH: {
-    code: "DATABASE_AUTHENTICATION",
-    message: "The server could not prove that it knows the password.",
+    ...unreachable,
+    message: "The server did not prove that it knows the password, and the connection was given up.",
   },
   AUTH_TYPE_NOT_IMPLEMENTED: {
     code: "DATABASE_AUTHENTICATION",

@@ -58,7 +58,14 @@ beforeAll(() => {
   const dependencies = { sluice: `file:${join(home, "sluice.tgz")}`, ...packNeeded() };
   writeFileSync(
     join(stranger, "package.json"),
-    JSON.stringify({ name: "stranger", private: true, type: "module", dependencies }),
+    JSON.stringify({
+      name: "stranger",
+      private: true,
+      type: "module",
+      dependencies,
+      // Asked for by @types/node, too: npm would look that up even though what is wanted lies here.
+      overrides: { "undici-types": "$undici-types" },
+    }),
   );
   runIn(stranger, "npm", "install", "--offline", "--omit=optional", "--no-audit", "--no-fund", "--loglevel=error");
   writeFileSync(join(stranger, "consumer.ts"), consumerText);

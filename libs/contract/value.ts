@@ -53,7 +53,7 @@ function jsonCodec<Value>(subject: string, schema: z.ZodType<Value>): ValueCodec
       return text;
     },
     decode(wire) {
-      const decoded = z.safeDecode(schema, wire as never);
+      const decoded = schema.safeParse(wire);
       if (decoded.success) return decoded.data;
       throw mismatch(`a record of ${subject} does not fit its schema`, decoded.error);
     },

@@ -1,6 +1,6 @@
-import type { ConsumedRecord, Headers, Topic } from "@sluice/contract";
+import type { ConsumedRecord, Topic } from "@sluice/contract";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
-import { headersAt, idAt, keyAt, timestampAt } from "./consumer/message.ts";
+import { BatchRecord } from "./batch-record.ts";
 
 /** What to read. */
 export interface ReadOptions {
@@ -44,44 +44,7 @@ function recordsOf<Value>(
 ): readonly ConsumedRecord<Value>[] {
   const records: ConsumedRecord<Value>[] = [];
   for (let index = Math.max(0, from - batch.baseOffset); index < batch.count; index += 1) {
-    records.push(new ReadRecord(topic.name, partition, batch, index, topic.codec.decode(batch.values[index])));
+    records.push(new BatchRecord(topic.name, partition, batch, index, topic.codec.decode(batch.values[index])));
   }
   return records;
-}
-
-/** A record that reads from the batch it came in. */
-class ReadRecord<Value> implements ConsumedRecord<Value> {
-  readonly topic: string;
-  readonly partition: number;
-  readonly value: Value;
-  readonly #batch: ReadBatch;
-  readonly #index: number;
-
-  constructor(topic: string, partition: number, batch: ReadBatch, index: number, value: Value) {
-    this.topic = topic;
-    this.partition = partition;
-    this.#batch = batch;
-    this.#index = index;
-    this.value = value;
-  }
-
-  get offset(): number {
-    return this.#batch.baseOffset + this.#index;
-  }
-
-  get key(): string | null {
-    return keyAt(this.#batch, this.#index);
-  }
-
-  get headers(): Headers {
-    return headersAt(this.#batch, this.#index);
-  }
-
-  get timestamp(): number {
-    return timestampAt(this.#batch, this.#index);
-  }
-
-  get id(): string {
-    return idAt(this.#batch, this.#index);
-  }
 }

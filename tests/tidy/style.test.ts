@@ -85,7 +85,7 @@ const samples: Readonly<
     bad: [
       ["README.md", "see /home/ada/sluice"],
       ["a.ts", 'const a = "/Users/ada";'],
-      ["a.sql", "-- /work/x"],
+      ["a.sql", "-- /mnt/x"],
     ],
     good: ["README.md", "https://example.com/home/page and apps/home/a"],
     reads: 200,

@@ -2,8 +2,8 @@ import type { Groups } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import { type Clock, type Logger, toError } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
+import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
 import type { Outcome } from "./delivery.ts";
-import { headersAt, idAt, keyAt, timestampAt } from "./message.ts";
 
 /** What to do about a failed attempt: try again, go on without the message, stop the partition, or nothing: it is stopped. */
 export type Verdict = { readonly delayMs: number } | "over" | "pause" | "stopped";

@@ -1,9 +1,8 @@
-import type { AnyConsumer, HandlerContext, HandlerTransaction, Headers } from "@sluice/contract";
+import type { AnyConsumer, HandlerContext, HandlerTransaction } from "@sluice/contract";
 import { SluiceError } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
+import { BatchRecord } from "../batch-record.ts";
 import type { HandlerTransactions, OpenTransaction } from "./handler-transaction.ts";
-
-const noHeaders: Headers = Object.freeze({});
 
 /** What a message needs of the partition it is from. */
 export interface MessageHome {
@@ -15,55 +14,22 @@ export interface MessageHome {
   commitNow(offset: number): Promise<void>;
 }
 
-/** One handing-over of one record: the context that a handler gets, reading from the batch it came in. */
-export class Message implements HandlerContext<unknown> {
+/** One handing-over of one record: the context that a handler gets. */
+export class Message extends BatchRecord<unknown> implements HandlerContext<unknown> {
   readonly #home: MessageHome;
-  readonly #batch: ReadBatch;
-  readonly #index: number;
   readonly attempt: number;
-  readonly value: unknown;
   #transaction: Promise<OpenTransaction> | undefined;
   #ended = false;
 
   /** @param value decoded by the topic's schema */
   constructor(home: MessageHome, batch: ReadBatch, index: number, attempt: number, value: unknown) {
+    super(home.consumer.topic.name, home.partition, batch, index, value);
     this.#home = home;
-    this.#batch = batch;
-    this.#index = index;
     this.attempt = attempt;
-    this.value = value;
-  }
-
-  get topic(): string {
-    return this.#home.consumer.topic.name;
   }
 
   get group(): string {
     return this.#home.consumer.group;
-  }
-
-  get partition(): number {
-    return this.#home.partition;
-  }
-
-  get offset(): number {
-    return this.#batch.baseOffset + this.#index;
-  }
-
-  get key(): string | null {
-    return keyAt(this.#batch, this.#index);
-  }
-
-  get headers(): Headers {
-    return headersAt(this.#batch, this.#index);
-  }
-
-  get timestamp(): number {
-    return timestampAt(this.#batch, this.#index);
-  }
-
-  get id(): string {
-    return idAt(this.#batch, this.#index);
   }
 
   get signal(): AbortSignal {
@@ -91,24 +57,4 @@ export class Message implements HandlerContext<unknown> {
     this.#ended = true;
     return this.#transaction;
   }
-}
-
-/** The key of a batch's record. */
-export function keyAt(batch: ReadBatch, index: number): string | null {
-  return batch.keys === null ? null : (batch.keys[index] ?? null);
-}
-
-/** The headers of a batch's record. */
-export function headersAt(batch: ReadBatch, index: number): Headers {
-  return batch.attributes?.[index]?.headers ?? noHeaders;
-}
-
-/** The timestamp of a batch's record. */
-export function timestampAt(batch: ReadBatch, index: number): number {
-  return batch.attributes?.[index]?.timestamp ?? batch.appendedAtMs;
-}
-
-/** The id of a batch's record. */
-export function idAt(batch: ReadBatch, index: number): string {
-  return batch.attributes?.[index]?.id ?? `${batch.producer}-${batch.sequence + index}`;
 }

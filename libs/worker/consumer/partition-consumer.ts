@@ -3,11 +3,11 @@ import type { Groups, PositionCommit, TakenPosition } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import { type Clock, type Deferred, deferred, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
+import { keyAt } from "../batch-record.ts";
 import { type DeliveryOwner, deliver, type Outcome } from "./delivery.ts";
 import { FailurePolicy, pause } from "./failure-policy.ts";
 import type { HandlerTransactions } from "./handler-transaction.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
-import { keyAt } from "./message.ts";
 import { Progress } from "./progress.ts";
 
 /** What a partition's consumer works with. */

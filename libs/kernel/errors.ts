@@ -39,8 +39,8 @@ export const errorTable = {
   SCHEMA_CHANGED: { retryable: false, exitCode: 78 },
   /** The embedded server could not be started; the message tells why and where its log is. */
   EMBEDDED_FAILED: { retryable: false, exitCode: 69 },
-  /** The connection died while a commit was under way and could not be settled by trying again. */
-  COMMIT_UNKNOWN: { retryable: true, exitCode: 75 },
+  /** The connection died while a commit was under way and could not be settled by trying again. Sending again may double it. */
+  COMMIT_UNKNOWN: { retryable: false, exitCode: 75 },
   /** The producer's buffer is full and the send chose not to wait, or waited past its limit. Nothing was written. */
   BUFFER_FULL: { retryable: true, exitCode: 75 },
   /** The producer, consumer or connection was closed. */

@@ -191,20 +191,6 @@ export function acknowledgedIsDelivered(
   ];
 }
 
-/** Invariant 13: exactly one effect for each offset that is done, none for one that is not. */
-export function effectsAreExact(effects: readonly { offset: number }[], nextOffset: number): string[] {
-  const counts = new Map<number, number>();
-  for (const { offset } of effects) counts.set(offset, (counts.get(offset) ?? 0) + 1);
-  const below = Array.from({ length: nextOffset }, (_, offset) => offset).flatMap((offset) => {
-    const count = counts.get(offset) ?? 0;
-    return count === 1 ? [] : [`offset ${offset} is below the position ${nextOffset} and has ${count} effects`];
-  });
-  const above = [...counts].flatMap(([offset, count]) =>
-    offset < nextOffset ? [] : [`offset ${offset} is not below the position ${nextOffset} and has ${count} effects`],
-  );
-  return [...below, ...above];
-}
-
 function inLogOrder(log: readonly LogEntry[]): LogEntry[] {
   return [...log].sort((a, b) => a.partition - b.partition || a.offset - b.offset);
 }

@@ -244,9 +244,13 @@ export class Worker {
     await this.#drain(consumers);
     for (const consumer of consumers) {
       this.#owned.delete(consumer.position);
-      await this.#context.groups.release(consumer.position, consumer.epoch);
-      if (session.isOpen) await session.unlock("owner", consumer.position);
-      this.#context.doorbell.ringGroup(consumer.group);
+      try {
+        await this.#context.groups.release(consumer.position, consumer.epoch);
+      } finally {
+        // The lock is what others wait for; the row only tells who it was.
+        if (session.isOpen) await session.unlock("owner", consumer.position);
+        this.#context.doorbell.ringGroup(consumer.group);
+      }
     }
   }
 

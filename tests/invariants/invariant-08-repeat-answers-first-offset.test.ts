@@ -41,7 +41,6 @@ test("[I8][K4] a repeat answers the offset of the first time, on any connection,
   expect(await readTopic(rig.sql, "letters")).toHaveLength(3 + 6);
 });
 
-// Known to fail: the append looks into the newest segment and the one before, no further.
 test("[I8][K4] a repeat answers the offset of the first time, although the segment rolled twice in between", async () => {
   await using rig = await openRig();
   const { entry } = await rig.topic("letters", 1);

@@ -2,6 +2,9 @@ import type postgres from "postgres";
 import { type Measurement, measureCalls } from "./measure.ts";
 import { type Payload, payloads } from "./payload.ts";
 
+/** Rows that make as much WAL as lies between two checkpoints by default. */
+const warmUpRows = 2_000_000;
+
 /** The plain statements that Sluice is measured against, over the same driver, with the same payload. */
 export class Floors {
   readonly #sql: postgres.Sql;
@@ -42,6 +45,16 @@ export class Floors {
       for (const row of rows) if (row.value.id !== "") seen += 1;
     }
     return { rate: seen / ((performance.now() - began) / 1_000) };
+  }
+
+  /**
+   * Makes the server one that has been in use: a new one writes each of its first WAL files twice, full of zeros and then
+   * with what happened, which halves what both sides do and says nothing about either.
+   */
+  async warmUp(): Promise<void> {
+    await this.copy(warmUpRows);
+    await this.truncate();
+    await this.#sql`checkpoint`;
   }
 
   async truncate(): Promise<void> {

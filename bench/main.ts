@@ -48,6 +48,7 @@ await using server = await openBenchServer();
 if (!values.json)
   console.log(`Postgres ${server.version}, lz4 ${server.hasLz4 ? "yes" : "no"}, fsync and synchronous_commit on`);
 const bench = await openLogBench(server, new Floors(server.sql), Number(values.scale));
+await bench.floors.warmUp();
 for (const name of wanted) {
   const measured = await logBenches[name]?.(bench);
   if (measured !== undefined) console.log(values.json ? JSON.stringify(measured) : line(measured));

@@ -353,6 +353,7 @@ declare
   v_founds bigint[];
   v_sequence bigint := p_sequence;
   v_separator constant text := repeat(E'\x1e', 32);
+  v_sequences bigint[];
   v_oldest integer;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
@@ -369,6 +370,8 @@ begin
       raise exception 'sluice: partitions of one append must ascend' using errcode = '22023';
     end if;
     if pg_advisory_xact_lock(1936487682, {topic} * 1024 + p_partitions[i]) is null then end if;
+    v_sequences[i] := v_sequence;
+    v_sequence := v_sequence + p_counts[i];
   end loop;
 
   -- Statements from here on see everything that was committed before the locks were had.
@@ -406,22 +409,19 @@ begin
       where s.topic = {topic} and s.created_at < clock_timestamp() - interval '15 minutes'), 0);
     for i in 1 .. v_entries loop
       select b.base_offset into v_found from sluice_log.topic_{topic} b
-        where b.segment >= v_oldest and b.producer = p_producer and b.sequence = v_sequence;
+        where b.segment >= v_oldest and b.producer = p_producer and b.sequence = v_sequences[i];
       v_founds := v_founds || v_found;
-      v_sequence := v_sequence + p_counts[i];
     end loop;
   end if;
 
   insert into sluice_log.topic_{topic}_segment_{segment}
     (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
   select {segment}, e.partition, e.first, e.count, clock_timestamp(), p_producer, e.sequence, e.keys, e.records, e.attributes
-  from (
-    select u.*, p_sequence + sum(u.count) over (order by u.number) - u.count as sequence
-    from rows from (
-      unnest(p_partitions), unnest(v_firsts), unnest(p_counts), unnest(v_founds), unnest(string_to_array(p_keys, v_separator)),
-      unnest(string_to_array(p_records, v_separator)), unnest(string_to_array(p_attributes, v_separator))
-    ) with ordinality u(partition, first, count, found, keys, records, attributes, number)
-  ) e
+  from rows from (
+    unnest(p_partitions), unnest(v_firsts), unnest(p_counts), unnest(v_sequences), unnest(v_founds),
+    unnest(string_to_array(p_keys, v_separator)), unnest(string_to_array(p_records, v_separator)),
+    unnest(string_to_array(p_attributes, v_separator))
+  ) e(partition, first, count, sequence, found, keys, records, attributes)
   where e.found is null;
   if p_ring is not null then
     perform pg_notify('sluice', p_ring);
@@ -458,10 +458,35 @@ begin
   return (sluice_log.append_{topic}(array[p_partition], array[p_count], p_keys, p_records, p_attributes,
     p_producer, p_sequence, p_repeat, p_commit, p_ring))[1];
 end $template$;
+  v_after text := $template$
+declare
+  v_oldest integer;
+begin
+  -- The same locks in the same order; to have them twice is to have them.
+  for i in 1 .. cardinality(p_partitions) loop
+    if i > 1 and p_partitions[i] <= p_partitions[i - 1] then
+      raise exception 'sluice: partitions of one append must ascend' using errcode = '22023';
+    end if;
+    if pg_advisory_xact_lock(1936487682, {topic} * 1024 + p_partitions[i]) is null then end if;
+  end loop;
+  -- In the segment that is appended to, or, when it is new, in one that was within fifteen minutes.
+  if not exists (select from sluice_log.topic_{topic}_segment_{segment} b where b.producer = p_producer and b.sequence = p_after) then
+    v_oldest := coalesce((select max(s.segment) from sluice.segment s
+      where s.topic = {topic} and s.created_at < clock_timestamp() - interval '15 minutes'), 0);
+    if not exists (
+      select from sluice_log.topic_{topic} b where b.segment >= v_oldest and b.producer = p_producer and b.sequence = p_after
+    ) then
+      raise exception 'sluice: sequence % of producer % is not in the log', p_after, p_producer using errcode = 'SL002',
+        hint = 'Nothing was appended. Append again when it is known what became of that sequence.';
+    end if;
+  end if;
+  return sluice_log.append_{topic}(p_partitions, p_counts, p_keys, p_records, p_attributes,
+    p_producer, p_sequence, p_repeat, p_commit, p_ring);
+end $template$;
   v_bodies text[] := '{}';
   v_function text;
 begin
-  foreach v_body in array array[v_body, v_one] loop
+  foreach v_body in array array[v_body, v_one, v_after] loop
     v_body := replace(v_body, '{topic}', p_topic::text);
     v_body := replace(v_body, '{segment}', v_segment::text);
     v_body := replace(v_body, '{seal}', '4611686018427387904');
@@ -473,13 +498,17 @@ begin
   execute format('create or replace function sluice_log.append_%s(
       p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
       p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
-    returns bigint[] language plpgsql volatile as %L', p_topic, v_bodies[1]);
+    returns bigint[] language plpgsql volatile set plan_cache_mode = force_generic_plan as %L', p_topic, v_bodies[1]);
   execute format('create or replace function sluice_log.append_%s(
       p_partition integer, p_count integer, p_keys text, p_records text, p_attributes text,
       p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
     returns bigint language plpgsql volatile as %L', p_topic, v_bodies[2]);
+  execute format('create or replace function sluice_log.append_after_%s(
+      p_after bigint, p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
+      p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
+    returns bigint[] language plpgsql volatile as %L', p_topic, v_bodies[3]);
   for v_function in select oid::regprocedure::text from pg_proc
-    where pronamespace = 'sluice_log'::regnamespace and proname = format('append_%s', p_topic)
+    where pronamespace = 'sluice_log'::regnamespace and proname in (format('append_%s', p_topic), format('append_after_%s', p_topic))
   loop
     execute format('comment on function %s is %L', v_function,
       format('Sluice: appends to topic %s, segment %s. Generated by sluice.create_append_function.', p_topic, v_segment));

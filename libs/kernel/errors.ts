@@ -41,6 +41,8 @@ export const errorTable = {
   EMBEDDED_FAILED: { retryable: false, exitCode: 69 },
   /** The connection died while a commit was under way and could not be settled by trying again. Sending again may double it. */
   COMMIT_UNKNOWN: { retryable: false, exitCode: 75 },
+  /** An append came before the one it must follow. Nothing was written; producers see to it by themselves. */
+  OUT_OF_SEQUENCE: { retryable: true, exitCode: 75 },
   /** The producer's buffer is full and the send chose not to wait, or waited past its limit. Nothing was written. */
   BUFFER_FULL: { retryable: true, exitCode: 75 },
   /** The producer, consumer or connection was closed. */

@@ -41,6 +41,8 @@ export interface AppendRequest {
   readonly sequence: number;
   /** An earlier call with this producer and sequence may have taken effect. */
   readonly repeat: boolean;
+  /** Append only if this sequence of the producer is in the log, else fail with OUT_OF_SEQUENCE; `null`: in any case. */
+  readonly after: number | null;
   /** Whether to wait for synchronous standbys, too. */
   readonly acks: 1 | "all";
   /** What to tell listeners with the commit; `null` for nothing. */
@@ -65,6 +67,11 @@ export interface ReadRequest {
   readonly topic: TopicEntry;
   readonly partition: number;
   readonly from: number;
+  /**
+   * Whether the read before ended at `from` and found no more: there is likely little to read, and a cheaper statement
+   * does. Only for one who knows that no batch lies across `from`. Default false.
+   */
+  readonly isNext?: boolean;
   /** Rows of the log at most. Default 1,000. */
   readonly maxBatches?: number;
   /** No further batch is read once this many characters are gathered. Default 1 MiB. */

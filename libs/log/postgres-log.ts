@@ -1,60 +1,35 @@
 import { SluiceError } from "@sluice/kernel";
-import { arrayLiteral, type Pool, type StatementParameter } from "@sluice/store";
+import { arrayLiteral, type Pool } from "@sluice/store";
+import { AppendStatements } from "./append-statement.ts";
 import type { TopicEntry } from "./catalog.ts";
-import type {
-  AppendEntry,
-  AppendRequest,
-  Log,
-  PartitionEnds,
-  PartitionName,
-  ReadRequest,
-  ReadResult,
-  TrimReport,
-} from "./log.ts";
+import type { AppendRequest, Log, PartitionEnds, PartitionName, ReadRequest, ReadResult, TrimReport } from "./log.ts";
 import { trimTopic } from "./retention.ts";
 import { SegmentReader } from "./segment-reader.ts";
-import appendStatement from "./sql/append.sql" with { type: "text" };
-import appendOneStatement from "./sql/append-one.sql" with { type: "text" };
 import endsStatement from "./sql/ends.sql" with { type: "text" };
-
-/** Joins the partitions' texts; JSON never holds it unescaped. Why it is so long stands in migrations/0001_log.sql. */
-const recordSeparator = "\u001e".repeat(32);
 
 /** The log in Postgres: migrations/0001_log.sql holds the other half. */
 export class PostgresLog implements Log {
   readonly #pool: Pool;
   readonly #appenders: Pool;
   readonly #reader: SegmentReader;
-  readonly #appendStatements = new Map<number, AppendStatements>();
+  readonly #statements = new AppendStatements();
 
   /**
    * @param appenders connections for appends alone: a lone busy sender then stays on one, whose caches know its statement.
    *   (The driver hands out a pool's idle connections in turn.) Default: the same pool.
+   * @param readers connections for reads alone, for the same reason. Default: the same pool.
    */
-  constructor(pool: Pool, appenders: Pool = pool) {
+  constructor(pool: Pool, appenders: Pool = pool, readers: Pool = pool) {
     this.#pool = pool;
     this.#appenders = appenders;
-    this.#reader = new SegmentReader(pool);
+    this.#reader = new SegmentReader(readers);
   }
 
   async append(request: AppendRequest): Promise<readonly number[]> {
     const { topic, entries } = request;
     const what = `appending to topic ${topic.name}`;
-    const { one, many } = this.#statementsOf(topic.number);
-    const [statement, batches] = entries.length === 1 ? [one, oneBatch(entries)] : [many, manyBatches(entries)];
-    const rows = await this.#appenders.query<{ offsets: string }>(
-      what,
-      statement,
-      [
-        ...batches,
-        request.producer,
-        request.sequence,
-        request.repeat,
-        request.acks === "all" ? "on" : "local",
-        request.ring,
-      ],
-      request.deadlineMs,
-    );
+    const { text, parameters } = this.#statements.of(request);
+    const rows = await this.#appenders.query<{ offsets: string }>(what, text, parameters, request.deadlineMs);
     const offsets = rows[0]?.offsets.split(",").map(Number);
     if (offsets?.length !== entries.length) {
       throw new SluiceError("INTERNAL", `${what}: the answer does not have an offset per entry`);
@@ -84,42 +59,4 @@ export class PostgresLog implements Log {
   trim(topic: TopicEntry): Promise<TrimReport> {
     return trimTopic(this.#pool, topic);
   }
-
-  #statementsOf(topic: number): AppendStatements {
-    let statements = this.#appendStatements.get(topic);
-    if (statements === undefined) {
-      statements = {
-        one: appendOneStatement.replaceAll("{topic}", String(topic)),
-        many: appendStatement.replaceAll("{topic}", String(topic)),
-      };
-      this.#appendStatements.set(topic, statements);
-    }
-    return statements;
-  }
-}
-
-interface AppendStatements {
-  readonly one: string;
-  readonly many: string;
-}
-
-function oneBatch(entries: readonly AppendEntry[]): readonly StatementParameter[] {
-  const { partition, count, keys, records, attributes } = entries[0] as AppendEntry;
-  return [partition, count, keys, records, attributes];
-}
-
-function manyBatches(entries: readonly AppendEntry[]): readonly StatementParameter[] {
-  return [
-    arrayLiteral(entries.map((entry) => entry.partition)),
-    arrayLiteral(entries.map((entry) => entry.count)),
-    joinOptional(entries.map((entry) => entry.keys)),
-    entries.map((entry) => entry.records).join(recordSeparator),
-    joinOptional(entries.map((entry) => entry.attributes)),
-  ];
-}
-
-/** Partitions where nothing is set stand as an empty array among those where something is. */
-function joinOptional(texts: readonly (string | null)[]): string | null {
-  if (texts.every((text) => text === null)) return null;
-  return texts.map((text) => text ?? "[]").join(recordSeparator);
 }

@@ -22,6 +22,7 @@ async function append(
     producer: 1,
     sequence,
     repeat: false,
+    after: null,
     acks: "all",
     ring: null,
     deadlineMs: 10_000,
@@ -119,6 +120,41 @@ test("a reader elsewhere does not keep a segment from being dropped, and a segme
       `topic_${entry.number}_segment_0`,
     ]);
     expect(left).toEqual([]);
+  } finally {
+    await pool.close();
+  }
+});
+
+test("reading on finds what comes next in this segment, in a new one, and after what was dropped", async () => {
+  await using database = await testDatabase();
+  const pool = new Pool(database.url, { connections: 3, applicationName: "test" });
+  try {
+    const entry = await openTopic(pool, numbers({ retention: { time: "1ms" }, segment: { time: "1ms" } }), {
+      create: true,
+    });
+    const log = new PostgresLog(pool);
+    const readOn = async (from: number) => {
+      const { batches, next, more } = await log.read({ topic: entry, partition: 0, from, isNext: true });
+      return { values: batches.flatMap((batch) => batch.values), next, more };
+    };
+    expect(await readOn(0)).toEqual({ values: [], next: 0, more: false });
+    await append(log, entry, 0);
+    expect(await readOn(0)).toEqual({ values: [0, 1], next: 2, more: false });
+    expect(await readOn(2)).toEqual({ values: [], next: 2, more: false });
+    await log.trim(entry);
+    await append(log, entry, 2);
+    expect(await readOn(2)).toEqual({ values: [2, 3], next: 4, more: false });
+    // Eight batches are what one read of this kind gives; the rest is said to be there.
+    for (let sequence = 4; sequence < 22; sequence += 2) await append(log, entry, sequence);
+    const [first, second] = [await readOn(4), await readOn(20)];
+    expect([first.values.length, first.next, first.more]).toEqual([16, 20, true]);
+    expect(second).toEqual({ values: [20, 21], next: 22, more: false });
+    // From the middle of a batch, and from below what is left, it is an ordinary read.
+    expect((await readOn(5)).values.slice(0, 3)).toEqual([4, 5, 6]);
+    await log.trim(entry);
+    await append(log, entry, 22);
+    await log.trim(entry);
+    expect((await readOn(0)).values).toEqual([22, 23]);
   } finally {
     await pool.close();
   }

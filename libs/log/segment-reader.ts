@@ -1,17 +1,21 @@
 import { SluiceError } from "@sluice/kernel";
-import type { Pool } from "@sluice/store";
+import type { Pool, StatementParameter } from "@sluice/store";
 import type { TopicEntry } from "./catalog.ts";
 import type { ReadBatch, ReadRequest, ReadResult, RecordAttributes } from "./log.ts";
 import readStatement from "./sql/read-batches.sql" with { type: "text" };
+import readNextStatement from "./sql/read-next.sql" with { type: "text" };
 import segmentsStatement from "./sql/segments.sql" with { type: "text" };
 
 const defaultMaxBatches = 1_000;
 const defaultMaxCharacters = 1_048_576;
+/** A read of what comes next takes no more than this many batches, each a megabyte at most; more is for an ordinary one. */
+const nextMaxBatches = 8;
 
 interface Segment {
   readonly number: number;
   readonly starts: readonly number[];
   readonly statement: string;
+  readonly nextStatement: string;
 }
 
 interface BatchRow {
@@ -41,18 +45,20 @@ export class SegmentReader {
 
   async read(request: ReadRequest): Promise<ReadResult> {
     const known = this.#segments.get(request.topic.number);
+    let result: ReadResult | undefined;
     if (known !== undefined) {
-      const result = await this.#readKnown(request, known);
+      result = request.isNext ? await this.#readNext(request, known) : await this.#readKnown(request, known);
       if (result !== undefined && result.batches.length > 0) return result;
     }
     const segments = await this.#load(request.topic);
     // Segments that are still the same and of which the last was read: there is nothing.
     if (
       known !== undefined &&
+      result !== undefined &&
       sameSegments(known, segments) &&
       request.from >= firstOffset(segments, request.partition)
     ) {
-      return { batches: [], next: request.from, more: false };
+      return result;
     }
     return (await this.#readKnown(request, segments)) ?? { batches: [], next: request.from, more: false };
   }
@@ -80,14 +86,38 @@ export class SegmentReader {
     return { batches: [], next: from, more: false };
   }
 
+  /** What was appended to the newest segment since; `undefined` when that cannot be told. */
+  async #readNext(request: ReadRequest, segments: readonly Segment[]): Promise<ReadResult | undefined> {
+    const segment = segments.at(-1);
+    if (segment === undefined || request.from < (segment.starts[request.partition] ?? 0)) return undefined;
+    const parameters = [request.partition, request.from, nextMaxBatches];
+    const rows = await this.#query(request.topic, segment.nextStatement, parameters);
+    if (rows === undefined) return undefined;
+    const batches = rows.map(toBatch);
+    const last = batches.at(-1);
+    if (last === undefined) return { batches, next: request.from, more: false };
+    // Something is missing between: an ordinary read will say what.
+    if (batches[0]?.baseOffset !== request.from) return undefined;
+    return { batches, next: last.baseOffset + last.count, more: batches.length === nextMaxBatches };
+  }
+
   async #rows(request: ReadRequest, segment: Segment, from: number): Promise<readonly BatchRow[] | undefined> {
+    return await this.#query(request.topic, segment.statement, [
+      request.partition,
+      from,
+      request.maxBatches ?? defaultMaxBatches,
+      request.maxCharacters ?? defaultMaxCharacters,
+    ]);
+  }
+
+  /** `undefined` when the segment is gone. */
+  async #query(
+    topic: TopicEntry,
+    statement: string,
+    parameters: readonly StatementParameter[],
+  ): Promise<readonly BatchRow[] | undefined> {
     try {
-      return await this.#pool.query<BatchRow>(`reading topic ${request.topic.name}`, segment.statement, [
-        request.partition,
-        from,
-        request.maxBatches ?? defaultMaxBatches,
-        request.maxCharacters ?? defaultMaxCharacters,
-      ]);
+      return await this.#pool.query<BatchRow>(`reading topic ${topic.name}`, statement, parameters);
     } catch (error) {
       const undefinedTable = "42P01";
       if (error instanceof SluiceError && error.sqlState === undefinedTable) return undefined;
@@ -101,15 +131,16 @@ export class SegmentReader {
       segmentsStatement,
       [topic.number],
     );
-    const segments = rows.map(
-      (row): Segment => ({
+    const segments = rows.map((row): Segment => {
+      const bind = (statement: string) =>
+        statement.replaceAll("{topic}", String(topic.number)).replaceAll("{segment}", String(row.segment));
+      return {
         number: row.segment,
         starts: row.starts.split(",").map(Number),
-        statement: readStatement
-          .replaceAll("{topic}", String(topic.number))
-          .replaceAll("{segment}", String(row.segment)),
-      }),
-    );
+        statement: bind(readStatement),
+        nextStatement: bind(readNextStatement),
+      };
+    });
     if (segments.length === 0) {
       throw new SluiceError("UNKNOWN_TOPIC", `topic ${topic.name} is no longer in this database`);
     }

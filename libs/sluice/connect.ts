@@ -93,6 +93,7 @@ export interface Connection {
   readonly url: string;
   readonly pool: Pool;
   readonly appenders: Pool;
+  readonly readers: Pool;
   readonly log: Log;
   readonly doorbell: Doorbell;
   readonly logger: Logger;
@@ -125,11 +126,12 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
   const applicationName = options.name ?? "sluice";
   const pool = new Pool(url, { connections: options.connections ?? 6, applicationName });
   const appenders = new Pool(url, { connections: 4, applicationName });
+  const readers = new Pool(url, { connections: 1, applicationName });
   try {
     await checkServer(pool);
     if (options.migrate === false) await checkSchema(pool.sql);
     else await migrate(pool.sql);
-    const log = new PostgresLog(pool, appenders);
+    const log = new PostgresLog(pool, appenders, readers);
     const doorbell = new Doorbell(pool, logger);
     const producer = await Producer.open(
       { pool, log, doorbell, logger, clock: systemClock },
@@ -142,18 +144,18 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
       },
     );
     for (const topic of options.topics ?? []) await producer.openTopic(topic);
-    return { url, pool, appenders, log, doorbell, logger, clock: systemClock, producer };
+    return { url, pool, appenders, readers, log, doorbell, logger, clock: systemClock, producer };
   } catch (error) {
-    await Promise.all([pool.close(0), appenders.close(0)]);
+    await Promise.all([pool.close(0), appenders.close(0), readers.close(0)]);
     throw error;
   }
 }
 
 /** Settles what was sent, rings what is to be rung, ends the connections. */
-export async function closeConnection({ producer, doorbell, pool, appenders }: Connection): Promise<void> {
+export async function closeConnection({ producer, doorbell, pool, appenders, readers }: Connection): Promise<void> {
   await producer.close();
   await doorbell.idle();
-  await Promise.all([pool.close(), appenders.close()]);
+  await Promise.all([pool.close(), appenders.close(), readers.close()]);
 }
 
 /** A connection as users see it. */

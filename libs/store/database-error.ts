@@ -74,6 +74,7 @@ interface ServerEntry {
 const unclassified: ServerEntry = { code: "DATABASE_ERROR", message: "The database refused" };
 
 const byState: Readonly<Record<string, ServerEntry>> = {
+  SL002: { code: "OUT_OF_SEQUENCE", message: "The append came before the one it must follow; nothing was written" },
   "25006": { code: "DATABASE_RESOURCES", message: "The database is read-only" },
   "25P03": { code: "DATABASE_TIMEOUT", message: "The transaction was idle for too long" },
   "25P04": { code: "DATABASE_TIMEOUT", message: "The transaction took too long" },

@@ -15,7 +15,7 @@ interface DocumentBlock extends Block {
   readonly path: string;
 }
 
-const documents = projectFiles().filter((path) => /^(README\.md|apps\/[^/]+\/README\.md)$/.test(path));
+const documents = projectFiles().filter((path) => /^(README\.md|docs\/[^/]+\.md|apps\/[^/]+\/README\.md)$/.test(path));
 const blocks = documents.flatMap((path) =>
   blocksOf(readFileSync(join(root, path), "utf8")).map((block): DocumentBlock => ({ ...block, path })),
 );
@@ -47,7 +47,7 @@ function typeErrors(texts: Readonly<Record<string, string>>): string[] {
   }
 }
 
-test("every ts block of a README type-checks", () => {
+test("every ts block of the documentation type-checks", () => {
   const examples = blocks.filter(({ language }) => language === "ts");
   const name = ({ path, line }: DocumentBlock) => `${path.replaceAll(/[/.]/g, "-").toLowerCase()}-line-${line}`;
   expect(typeErrors(Object.fromEntries(examples.map((block) => [name(block), block.text])))).toEqual([]);

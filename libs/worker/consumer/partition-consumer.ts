@@ -62,6 +62,8 @@ export class PartitionConsumer implements DeliveryOwner {
   #buffered = 0;
   #bufferedCharacters = 0;
   #fetchOffset: number;
+  /** Whether the last read found no more after it. */
+  #hasReadAll = false;
   #explicitNext: number;
   #committedNext: number;
   #committedRanges = "";
@@ -184,6 +186,7 @@ export class PartitionConsumer implements DeliveryOwner {
       const from = this.#fetchOffset;
       this.#fetchOffset = result.next;
       this.#skipDropped(from, result);
+      this.#hasReadAll = !result.more;
       if (result.more) reading = this.#read();
       this.#turnBeganAt = performance.now();
       for (const batch of result.batches) await this.#admit(batch, from);
@@ -208,7 +211,13 @@ export class PartitionConsumer implements DeliveryOwner {
   async #read(): Promise<ReadResult> {
     while (!this.#stopped) {
       try {
-        return await this.#context.log.read({ topic: this.entry, partition: this.partition, from: this.#fetchOffset });
+        const from = this.#fetchOffset;
+        return await this.#context.log.read({
+          topic: this.entry,
+          partition: this.partition,
+          from,
+          isNext: this.#hasReadAll,
+        });
       } catch (error) {
         this.#context.logger.log("warn", "reading failed and is tried again", {
           ...this.#names(),

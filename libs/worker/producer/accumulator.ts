@@ -47,6 +47,11 @@ export class Accumulator {
     return this.#flushes.length === 0;
   }
 
+  /** Whether the next flush has all that one may take along. */
+  get hasFull(): boolean {
+    return this.#flushes.length > 1 || this.#flushes[0]?.ready !== undefined;
+  }
+
   add(partition: number, record: PendingRecord): void {
     let flush = this.#flushes.at(-1);
     if (

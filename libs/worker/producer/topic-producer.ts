@@ -35,7 +35,8 @@ interface FlushUnderWay {
 
 /**
  * Appends the records of one topic. One flush is under way at a time and what arrives meanwhile is the next one, so a
- * lone record leaves at once and many callers share large batches; there is no timer.
+ * lone record leaves at once and many callers share large batches; there is no timer. A full one leaves while the one before
+ * is still under way: the server receives it meanwhile, and appends it only after that.
  */
 export class TopicProducer {
   readonly entry: TopicEntry;
@@ -43,6 +44,8 @@ export class TopicProducer {
   readonly #accumulator = new Accumulator();
   readonly #partitioner: Partitioner;
   readonly #waiting = (partition: number) => this.#accumulator.count(partition);
+  /** Oldest first; a second one only while the first is under way and it is full. */
+  readonly #underWay: FlushUnderWay[] = [];
   #flushing: Promise<void> | undefined;
 
   constructor(topic: AnyTopic, entry: TopicEntry, context: FlushContext) {
@@ -82,6 +85,7 @@ export class TopicProducer {
     this.#accumulator.add(partition, record);
     // Begun in a microtask, so that what the same turn of the caller sends goes along.
     this.#flushing ??= Promise.resolve().then(() => this.#run());
+    if (this.#accumulator.hasFull) this.#launch();
   }
 
   /** Resolves when everything taken so far is settled. */
@@ -90,27 +94,33 @@ export class TopicProducer {
   }
 
   async #run(): Promise<void> {
-    let under = this.#begin();
-    for (;;) {
-      const outcome = await under.outcome;
+    this.#launch();
+    for (let oldest = this.#underWay[0]; oldest !== undefined; oldest = this.#underWay[0]) {
+      const outcome = await oldest.outcome;
+      this.#underWay.shift();
       // The next one leaves before those who wait for this one are told: the server works while they go on.
-      let next = this.#accumulator.isEmpty ? undefined : this.#begin();
-      this.#context.onSettled(under.flush.recordCount, under.flush.characters);
-      this.#settle(under, outcome);
-      if (next === undefined) {
-        if (this.#accumulator.isEmpty) break;
-        next = this.#begin();
-      }
-      under = next;
+      this.#launch();
+      this.#context.onSettled(oldest.flush.recordCount, oldest.flush.characters);
+      this.#settle(oldest, outcome);
+      this.#launch();
     }
     // In the same turn as the look that found nothing: the next record begins anew.
     this.#flushing = undefined;
   }
 
-  #begin(): FlushUnderWay {
+  /** Begins what may be under way now. */
+  #launch(): void {
+    while (!this.#accumulator.isEmpty) {
+      const [before, another] = this.#underWay;
+      if (another !== undefined || (before !== undefined && !this.#accumulator.hasFull)) return;
+      this.#underWay.push(this.#begin(before));
+    }
+  }
+
+  #begin(before: FlushUnderWay | undefined): FlushUnderWay {
     const flush = this.#accumulator.take();
     const sequence = this.#context.reserveSequence(flush.recordCount);
-    const outcome = this.#append(flush, sequence).then(
+    const outcome = this.#append(flush, sequence, before).then(
       (offsets) => ({ offsets }),
       (error: unknown) => ({ error }),
     );
@@ -118,12 +128,13 @@ export class TopicProducer {
   }
 
   /** Tries until it is known what became of the flush, or the time is up. */
-  async #append(flush: Flush, sequence: number): Promise<readonly number[]> {
+  async #append(flush: Flush, sequence: number, before: FlushUnderWay | undefined): Promise<readonly number[]> {
     const { log, doorbell, clock, logger, producer, deliveryTimeoutMs, attemptTimeoutMs } = this.#context;
     const deadline = clock.now() + deliveryTimeoutMs;
     const partitions = flush.entries.map((entry) => entry.partition);
     const ring = doorbell.tryRide(this.entry.number, partitions);
     let repeat = false;
+    let after = before?.sequence ?? null;
     for (let waitMs = firstRetryMs; ; waitMs = Math.min(waitMs * 2, longestRetryMs)) {
       try {
         const offsets = await log.append({
@@ -132,6 +143,7 @@ export class TopicProducer {
           producer,
           sequence,
           repeat,
+          after,
           acks: flush.acks,
           ring,
           deadlineMs: attemptTimeoutMs,
@@ -140,6 +152,10 @@ export class TopicProducer {
         return offsets;
       } catch (error) {
         repeat ||= mayHaveTakenEffect(error);
+        // The one before has a place in the log by now, or never will: order is kept either way.
+        await before?.outcome;
+        after = null;
+        if (isSluiceError(error, "OUT_OF_SEQUENCE")) continue;
         if (!isWorthRepeating(error) || clock.now() + waitMs > deadline) throw verdict(error, repeat, this.entry.name);
         logger.log("warn", "an append failed and is tried again; it will not be doubled", {
           topic: this.entry.name,

@@ -66,6 +66,14 @@ create table sluice.duty (
   constraint duty_name_unique UNIQUE (name)
 ) with (fillfactor=50);
 
+create table sluice.handed_out (
+  "position" integer not null,
+  "offset" bigint not null,
+  attempt integer not null,
+  constraint handed_out_pkey PRIMARY KEY ("position", "offset"),
+  constraint handed_out_attempt_range CHECK ((attempt >= 1))
+);
+
 create table sluice.member (
   member integer generated always as identity not null,
   name text not null,
@@ -114,6 +122,9 @@ create table sluice."position" (
   epoch bigint default 0 not null,
   owner integer,
   committed_at timestamp with time zone default clock_timestamp() not null,
+  handed_to bigint default 0 not null,
+  suspect_to bigint default 0 not null,
+  crashes integer default 0 not null,
   constraint position_pkey PRIMARY KEY ("position"),
   constraint position_unique UNIQUE ("group", topic, partition),
   constraint position_epoch_range CHECK ((epoch >= 0)),
@@ -121,6 +132,24 @@ create table sluice."position" (
   constraint position_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
   constraint position_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
 ) with (fillfactor=40);
+
+create table sluice.retry (
+  "position" integer not null,
+  "offset" bigint not null,
+  attempt integer not null,
+  due timestamp with time zone,
+  blocks text not null,
+  id text not null,
+  key text,
+  value text not null,
+  headers json not null,
+  "timestamp" timestamp with time zone not null,
+  error text not null,
+  failed_at timestamp with time zone default clock_timestamp() not null,
+  constraint retry_pkey PRIMARY KEY ("position", "offset"),
+  constraint retry_attempt_range CHECK ((attempt >= 1)),
+  constraint retry_blocks_known CHECK ((blocks = ANY (ARRAY['partition'::text, 'key'::text, 'nothing'::text])))
+) with (fillfactor=70);
 
 create table sluice.segment (
   topic integer not null,
@@ -270,6 +299,27 @@ create view sluice.partitions as
      CROSS JOIN LATERAL generate_series(0, (t.partitions - 1)) p(partition))
      CROSS JOIN LATERAL ( SELECT sluice.end_offset(t.topic, p.partition) AS end_offset) e);
 
+create view sluice.retries as
+ SELECT g.name AS "group",
+    t.name AS topic,
+    p.partition,
+    r."offset",
+    r.id,
+    r.key,
+    (r.value)::json AS value,
+    r.headers,
+    r."timestamp",
+    r.attempt,
+    r.due,
+    (r.due IS NULL) AS in_hand,
+    r.blocks,
+    r.error,
+    r.failed_at
+   FROM (((sluice.retry r
+     JOIN sluice."position" p USING ("position"))
+     JOIN sluice.consumer_group g ON ((g."group" = p."group")))
+     JOIN sluice.topic t ON ((t.topic = p.topic)));
+
 create view sluice.topics as
  SELECT name,
     topic AS number,
@@ -319,6 +369,25 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.begin_retries(p_position integer, p_epoch bigint, p_offsets bigint[])
+ RETURNS TABLE(epoch_holds boolean, "offset" bigint, attempt integer, id text, key text, value text, headers text, timestamp_ms double precision, error text)
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  perform from sluice.position p where p.position = p_position and p.epoch = p_epoch;
+  if not found then
+    epoch_holds := false;
+    return next;
+    return;
+  end if;
+  return query
+    update sluice.retry r set attempt = r.attempt + 1, due = null
+    where r.position = p_position and r."offset" = any (p_offsets)
+    returning true, r."offset", r.attempt, r.id, r.key, r.value, r.headers::text, (extract(epoch from r."timestamp") * 1000)::double precision, r.error;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.commit_positions(p_positions integer[], p_epochs bigint[], p_next_offsets bigint[], p_done_above text[])
  RETURNS SETOF integer
  LANGUAGE plpgsql
@@ -331,6 +400,26 @@ begin
     where p.position = p_positions[i] and p.epoch = p_epochs[i] and p.next_offset <= p_next_offsets[i];
     if found then
       delete from sluice.done d where d.position = p_positions[i] and d."offset" < p_next_offsets[i];
+      return next p_positions[i];
+    end if;
+  end loop;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.commit_positions(p_positions integer[], p_epochs bigint[], p_next_offsets bigint[], p_done_above text[], p_handed_to bigint[])
+ RETURNS SETOF integer
+ LANGUAGE plpgsql
+AS $function$
+begin
+  for i in 1 .. cardinality(p_positions) loop
+    perform pg_advisory_xact_lock_shared(1936487683, p_positions[i]);
+    update sluice.position p set
+      next_offset = p_next_offsets[i], done_above = p_done_above[i]::int8multirange, handed_to = p_handed_to[i],
+      committed_at = clock_timestamp()
+    where p.position = p_positions[i] and p.epoch = p_epochs[i] and p.next_offset <= p_next_offsets[i];
+    if found then
+      delete from sluice.done d where d.position = p_positions[i] and d."offset" < p_next_offsets[i];
+      delete from sluice.handed_out h where h.position = p_positions[i] and h."offset" < p_next_offsets[i];
       return next p_positions[i];
     end if;
   end loop;
@@ -643,6 +732,19 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.end_retries(p_position integer, p_epoch bigint, p_offsets bigint[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  perform from sluice.position where position = p_position and epoch = p_epoch;
+  if not found then return false; end if;
+  delete from sluice.retry where position = p_position and "offset" = any (p_offsets);
+  return true;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.ensure_positions(p_group integer, p_topic integer, p_start text)
  RETURNS void
  LANGUAGE plpgsql
@@ -664,19 +766,41 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.hand_out(p_position integer, p_epoch bigint, p_offset bigint, p_first integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_attempt integer;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  perform from sluice.position where position = p_position and epoch = p_epoch;
+  if not found then return null; end if;
+  insert into sluice.handed_out as h (position, "offset", attempt) values (p_position, p_offset, p_first)
+  on conflict (position, "offset") do update set attempt = h.attempt + 1
+  returning h.attempt into v_attempt;
+  return v_attempt;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.mark_done(p_position integer, p_epoch bigint, p_offset bigint)
  RETURNS text
  LANGUAGE plpgsql
 AS $function$
 declare
   v_next bigint;
+  v_done boolean;
 begin
   perform pg_advisory_xact_lock_shared(1936487683, p_position);
   select next_offset into v_next from sluice.position where position = p_position and epoch = p_epoch;
   if not found then return 'fenced'; end if;
-  if p_offset < v_next then return 'already'; end if;
-  insert into sluice.done (position, "offset") values (p_position, p_offset) on conflict do nothing;
-  return case when found then 'done' else 'already' end;
+  delete from sluice.retry where position = p_position and "offset" = p_offset;
+  v_done := found;
+  if p_offset >= v_next then
+    insert into sluice.done (position, "offset") values (p_position, p_offset) on conflict do nothing;
+    v_done := v_done or found;
+  end if;
+  return case when v_done then 'done' else 'already' end;
 end $function$
 ;
 
@@ -743,6 +867,45 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.put_off(p_position integer, p_epoch bigint, p_messages json)
+ RETURNS TABLE("offset" bigint, outcome text)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v record;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  perform from sluice.position where position = p_position and epoch = p_epoch;
+  if not found then return; end if;
+  for v in
+    select * from json_to_recordset(p_messages) as m(
+      "offset" bigint, first boolean, attempt integer, delay_ms double precision, blocks text, id text, key text, value text, headers json,
+      timestamp_ms double precision, error text)
+    order by m."offset"
+  loop
+    update sluice.retry r set
+      attempt = v.attempt, due = clock_timestamp() + make_interval(secs => v.delay_ms / 1000), error = v.error, failed_at = clock_timestamp()
+    where r.position = p_position and r."offset" = v."offset";
+    if not found then
+      -- Its first failure, unless its transaction is done, or is being committed at this moment: then this waits for that.
+      -- (FOUND is still false where it is not the first: then its row went with its transaction.)
+      if v.first then
+        insert into sluice.done (position, "offset") values (p_position, v."offset") on conflict do nothing;
+      end if;
+      if not found then
+        "offset" := v."offset"; outcome := 'already'; return next;
+        continue;
+      end if;
+      insert into sluice.retry (position, "offset", attempt, due, blocks, id, key, value, headers, "timestamp", error)
+      values (p_position, v."offset", v.attempt, clock_timestamp() + make_interval(secs => v.delay_ms / 1000), v.blocks, v.id, v.key,
+        v.value, v.headers, to_timestamp(v.timestamp_ms / 1000), v.error);
+    end if;
+    "offset" := v."offset"; outcome := 'put off'; return next;
+  end loop;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.relay(p_epoch bigint, p_since pg_snapshot, p_limit integer)
  RETURNS TABLE(moved integer, rings text[], snapshot pg_snapshot)
  LANGUAGE plpgsql
@@ -799,7 +962,7 @@ CREATE OR REPLACE FUNCTION sluice.release_position(p_position integer, p_epoch b
  RETURNS void
  LANGUAGE sql
 BEGIN ATOMIC
- UPDATE sluice."position" SET owner = NULL::integer
+ UPDATE sluice."position" SET owner = NULL::integer, handed_to = 0
    WHERE (("position"."position" = release_position.p_position) AND ("position".epoch = release_position.p_epoch));
 END
 ;
@@ -908,6 +1071,30 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.take_over(p_position integer, p_member integer, p_reserve integer)
+ RETURNS TABLE(epoch bigint, next_offset bigint, done_above text, suspect_to bigint, crashes integer)
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock(1936487683, p_position);
+  return query
+    update sluice.position p set
+      epoch = p.epoch + 1,
+      owner = p_member,
+      handed_to = p.next_offset + p_reserve,
+      crashes = case when p.handed_to > p.next_offset and p.next_offset < p.suspect_to then p.crashes + 1
+        when p.handed_to > p.next_offset then 1
+        when p.next_offset < p.suspect_to then p.crashes
+        else 0 end,
+      suspect_to = greatest(p.suspect_to, p.handed_to),
+      done_above = p.done_above + coalesce(
+        (select range_agg(int8range(d."offset", d."offset" + 1)) from sluice.done d where d.position = p_position and d."offset" >= p.next_offset),
+        '{}')
+    where p.position = p_position
+    returning p.epoch, p.next_offset, p.done_above::text, p.suspect_to, p.crashes;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.take_position(p_position integer, p_member integer)
  RETURNS TABLE(epoch bigint, next_offset bigint, done_above text)
  LANGUAGE plpgsql
@@ -928,10 +1115,13 @@ end $function$
 
 -- Comments
 
+comment on column sluice."position".crashes is 'Processes that ended while next_offset was below suspect_to.';
 comment on column sluice."position".done_above is 'What is done at or above next_offset: handlers of one partition finish out of order.';
 comment on column sluice."position".epoch is 'Counts the owners. What an older owner writes is refused.';
+comment on column sluice."position".handed_to is 'Messages from next_offset up to here may be in a handler''s hands; 0 when the position was given back.';
 comment on column sluice."position".next_offset is 'Everything below is done.';
 comment on column sluice."position".owner is 'The member that took it last; null when it was given back. The session lock (1936487684, position) says whether it still has it.';
+comment on column sluice."position".suspect_to is 'Messages below were possibly being handled when a process ended.';
 comment on column sluice.dead_letters.reason is 'exhausted: its last attempt failed. schema: it does not fit the topic''s schema.';
 comment on column sluice.lag.committed_offset is 'Everything below is done.';
 comment on column sluice.lag.lag is 'Messages not done yet, as of the last time the position was written.';
@@ -948,28 +1138,40 @@ comment on column sluice.outbox.xid is 'The transaction that sent it. The relay 
 comment on column sluice.partitions.end_offset is 'The offset that the next message will get (Kafka''s log end offset).';
 comment on column sluice.partitions.high_watermark is 'Consumers read below this. A message sent with acks "all" is invisible until synchronous standbys have it, so what can be read is what survives a failover.';
 comment on column sluice.partitions.start_offset is 'The first offset that retention has left.';
+comment on column sluice.retries.attempt is 'How often it was handed over.';
+comment on column sluice.retries.blocks is 'partition: nothing of its partition is handed over meanwhile. key: nothing of its key. nothing: all else goes on.';
+comment on column sluice.retries.due is 'When it will be handed over again; null while it is in a handler''s hands.';
+comment on column sluice.retry.attempt is 'How often it was handed over, counted when that happens.';
+comment on column sluice.retry.blocks is 'What waits for it: its partition, the messages of its key, or nothing.';
+comment on column sluice.retry.due is 'When it will be handed over again; null while it is in a handler''s hands.';
 comment on column sluice.topic.compression is 'auto: lz4 where the server has it, else none. pglz. none.';
 comment on column sluice.topic.encoding is 'json: values are JSON. bytes: values are base64 text in the log and bytea in the view.';
 comment on column sluice.topic.topic is 'Names the topic''s table, sluice_log.topic_<n>; never reused.';
 comment on function sluice.appended_at(integer,integer,bigint) is 'When a message was appended.';
 comment on function sluice.assert_duty(integer,bigint) is 'Refuses an owner of a duty that has been replaced.';
+comment on function sluice.begin_retries(integer,bigint,bigint[]) is 'Internal: counts an attempt before it is made.';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[]) is 'Writes positions under their epochs; returns those that were accepted.';
+comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[],bigint[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.create_append_function(integer) is 'Internal: makes a topic''s append function for its newest segment.';
 comment on function sluice.create_segment_table(integer,integer) is 'Internal: the table of a segment.';
 comment on function sluice.create_topic(text,integer,text,text,bigint,bigint,bigint,bigint) is 'Creates a topic, or returns the number of the one that has the name.';
 comment on function sluice.create_topic_view(integer) is 'Internal: makes the view topics.<name>.';
 comment on function sluice.end_offset(integer,integer) is 'The offset that the next message of a partition will get.';
+comment on function sluice.end_retries(integer,bigint,bigint[]) is 'Internal: forgets messages that are over.';
 comment on function sluice.ensure_positions(integer,integer,text) is 'Gives a group a position in every partition of a topic.';
+comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
 comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
 comment on function sluice.multiply_32(bigint,bigint) is 'Internal: unsigned 32-bit multiplication.';
 comment on function sluice.outbox_insert(integer,json,boolean) is 'Internal: writes messages to the outbox.';
 comment on function sluice.partition_of_key(text,integer) is 'The partition a key goes to: Kafka''s murmur2. The same as the producers compute.';
+comment on function sluice.put_off(integer,bigint,json) is 'Internal: keeps messages that failed until they are handed over again.';
 comment on function sluice.relay(bigint,pg_snapshot,integer) is 'Internal: moves committed messages from the outbox into the log.';
 comment on function sluice.release_position(integer,bigint) is 'Gives a position back.';
 comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment and begins the next.';
 comment on function sluice.send(text,json,text,json,integer) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}'').';
 comment on function sluice.start_offset(integer,integer) is 'The first offset of a partition that retention has left.';
 comment on function sluice.take_duty(integer,text) is 'Takes a duty under a new epoch.';
+comment on function sluice.take_over(integer,integer,integer) is 'Takes a position over under a new epoch, and tells what may have ended its last owner.';
 comment on function sluice.take_position(integer,integer) is 'Takes a position over under a new epoch.';
 comment on schema sluice is 'Sluice, a message broker inside Postgres: its tables, views and functions.';
 comment on schema sluice_log is 'Sluice: the tables and append functions of topics, named by topic number. Read topics.<name> instead.';
@@ -980,9 +1182,11 @@ comment on table sluice.consumer_group is 'A consumer group: who shares its name
 comment on table sluice.dead_letter is 'What a group could not handle, whole. See the view sluice.dead_letters.';
 comment on table sluice.done is 'Messages done in their handler''s transaction and not yet folded into the position.';
 comment on table sluice.duty is 'What one process at a time does for all. The session lock (1936487686, duty) picks it, the epoch fences it.';
+comment on table sluice.handed_out is 'Messages that saw processes end, and how often they were handed over since; gone when the position has passed them.';
 comment on table sluice.member is 'A process that consumes. It lives while its session holds the advisory lock (1936487685, member).';
 comment on table sluice.migrations is 'The migrations that were applied to this database, one row each, written in the transaction of the migration.';
 comment on table sluice.outbox is 'Messages of transactions, on their way into the log. A row is here if and only if its message is not in the log.';
+comment on table sluice.retry is 'Messages that failed and wait to be handed over again. Their position has passed them. See the view sluice.retries.';
 comment on table sluice.segment is 'A slice of a topic in time: sluice_log.topic_<topic>_segment_<segment>. The highest one is appended to.';
 comment on table sluice.segment_start is 'Where each partition begins in a segment, so that dropping older segments never restarts an offset.';
 comment on table sluice.subscription is 'Which groups a member takes part in, and for which topics.';
@@ -993,4 +1197,5 @@ comment on view sluice.lag is 'Sluice: how far each group is in each partition, 
 comment on view sluice.leaders is 'Sluice: which process does what one does for all: relay moves the outbox into the log, retention drops old segments.';
 comment on view sluice.members is 'Sluice: the processes that consume. One with partitions = 0 is idle: there are more members than partitions.';
 comment on view sluice.partitions is 'Sluice: where the log of each partition begins and ends.';
+comment on view sluice.retries is 'Sluice: messages that failed and wait to be handed over again, and what waits for them.';
 comment on view sluice.topics is 'Sluice: every topic, how it is kept and how much room it takes.';

@@ -22,6 +22,10 @@ export interface TakenPosition {
   readonly nextOffset: number;
   /** Offsets at or above `nextOffset` that are done: `[from, to)`, ascending, apart from each other. */
   readonly doneAbove: readonly OffsetRange[];
+  /** Messages below may be why a process ended. */
+  readonly suspectTo: number;
+  /** Processes that ended while the position was below `suspectTo`. */
+  readonly crashes: number;
 }
 
 /** From the first offset up to, but not including, the second. */
@@ -33,6 +37,8 @@ export interface PositionCommit {
   readonly epoch: number;
   readonly nextOffset: number;
   readonly doneAbove: readonly OffsetRange[];
+  /** Messages below this may be in a handler's hands until the position is written again. Default `nextOffset`: none are. */
+  readonly handedTo?: number;
 }
 
 /** A message that a group gives up on, whole. */
@@ -90,19 +96,26 @@ export class Groups {
     return { subscriptions, positions };
   }
 
-  /** Takes a position under a new epoch, once everything its last owner had in flight is settled. */
-  async take(position: number, member: number): Promise<TakenPosition> {
-    const rows = await this.#pool.query<{ epoch: string; next_offset: string; done_above: string }>(
-      `taking position ${position}`,
-      takeStatement,
-      [position, member],
-    );
+  /**
+   * Takes a position under a new epoch, once everything its last owner had in flight is settled. The new owner may hand
+   * `reserve` messages out before it writes the position. Default 0.
+   */
+  async take(position: number, member: number, reserve = 0): Promise<TakenPosition> {
+    const rows = await this.#pool.query<{
+      epoch: string;
+      next_offset: string;
+      done_above: string;
+      suspect_to: string;
+      crashes: number;
+    }>(`taking position ${position}`, takeStatement, [position, member, reserve]);
     const row = rows[0];
     if (row === undefined) throw new SluiceError("INTERNAL", `taking position ${position}: it is not there`);
     return {
       epoch: Number(row.epoch),
       nextOffset: Number(row.next_offset),
       doneAbove: parseMultirange(row.done_above),
+      suspectTo: Number(row.suspect_to),
+      crashes: row.crashes,
     };
   }
 
@@ -115,6 +128,7 @@ export class Groups {
       arrayLiteral(ordered.map(({ epoch }) => epoch)),
       arrayLiteral(ordered.map(({ nextOffset }) => nextOffset)),
       textArrayLiteral(ordered.map(({ doneAbove }) => multirangeText(doneAbove))),
+      arrayLiteral(ordered.map(({ handedTo, nextOffset }) => handedTo ?? nextOffset)),
     ]);
     return new Set(rows.map((row) => row.position));
   }

@@ -11,3 +11,11 @@ export {
 } from "./groups.ts";
 export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } from "./members.ts";
 export { Relay } from "./relay.ts";
+export {
+  type BegunRetry,
+  type OwnedPosition,
+  type PutOff,
+  type PutOffOutcome,
+  Retries,
+  type WaitingRetry,
+} from "./retries.ts";

@@ -51,6 +51,8 @@ export const errorTable = {
   FENCED: { retryable: false, exitCode: 75 },
   /** A handler did not finish before the drain's deadline. Its messages will be delivered again. */
   DRAIN_TIMEOUT: { retryable: true, exitCode: 75 },
+  /** A process ended while a handler was at work in it. */
+  PROCESS_ENDED: { retryable: true, exitCode: 70 },
   /** Something that Sluice believes impossible. Please report it. */
   INTERNAL: { retryable: false, exitCode: 70 },
 } as const;

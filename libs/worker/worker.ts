@@ -7,6 +7,7 @@ import {
   type Groups,
   parseRing,
   Relay,
+  Retries,
   removeDeadMembers,
   removeMember,
   renewLease,
@@ -16,6 +17,7 @@ import type { AnyConsumer } from "@sluice/contract";
 import { type Clock, type Logger, Signal, toError } from "@sluice/kernel";
 import { type Log, listTopics, type TopicEntry } from "@sluice/log";
 import { type Pool, Session } from "@sluice/store";
+import { leastReserve } from "./consumer/hand-out-reserve.ts";
 import type { HandlerTransactions } from "./consumer/handler-transaction.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";
@@ -70,6 +72,7 @@ export class Worker {
   readonly #owned = new Map<number, PartitionConsumer>();
   readonly #survey = new Signal();
   readonly #writer: PositionWriter;
+  readonly #retries: Retries;
   readonly #started = Promise.withResolvers<void>();
   readonly #run: Promise<void>;
   #session: Session | undefined;
@@ -81,6 +84,7 @@ export class Worker {
     this.#joined = joined;
     this.#options = options;
     this.#writer = new PositionWriter(context.groups, context.logger, () => this.#owned.values());
+    this.#retries = new Retries(context.pool);
     this.#run = this.#live();
   }
 
@@ -208,7 +212,7 @@ export class Worker {
     const joined = this.#joined.find(({ group, entry }) => group === position.group && entry.number === position.topic);
     if (joined === undefined || !(await session.tryLock("owner", position.position))) return;
     try {
-      const taken = await this.#context.groups.take(position.position, member);
+      const taken = await this.#context.groups.take(position.position, member, leastReserve);
       if (this.#closed || !session.isOpen) {
         // The end came in between: give it back at once, so that nobody has to wait for it.
         await this.#context.groups.release(position.position, taken.epoch);
@@ -218,6 +222,7 @@ export class Worker {
       const consumer = new PartitionConsumer(
         {
           ...this.#context,
+          retries: this.#retries,
           commitNow: (which) => this.#writer.writeNow(which),
           onFenced: (which) => this.#forget(which),
         },

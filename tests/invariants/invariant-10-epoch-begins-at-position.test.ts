@@ -35,8 +35,8 @@ test("[I10] after every takeover the first delivery is the one at the committed 
 
 /** Begins one record too late, as if what was read ahead counted as done. */
 class HastyGroups extends RecordingGroups {
-  override async take(position: number, member: number): Promise<TakenPosition> {
-    const taken = await super.take(position, member);
+  override async take(position: number, member: number, reserve?: number): Promise<TakenPosition> {
+    const taken = await super.take(position, member, reserve);
     return { ...taken, nextOffset: taken.nextOffset + 1 };
   }
 }

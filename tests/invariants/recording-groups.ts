@@ -24,8 +24,8 @@ export class RecordingGroups extends Groups {
     return found;
   }
 
-  override async take(position: number, member: number): Promise<TakenPosition> {
-    const taken = await super.take(position, member);
+  override async take(position: number, member: number, reserve?: number): Promise<TakenPosition> {
+    const taken = await super.take(position, member, reserve);
     this.#history.positions.push({ kind: "taken", position, epoch: taken.epoch, nextOffset: taken.nextOffset });
     this.epochs.set(this.#partitions.get(position) ?? -1, taken.epoch);
     return taken;

@@ -4,9 +4,24 @@ import { type Clock, type Logger, toError } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
 import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
 import type { Outcome } from "./delivery.ts";
+import { pause } from "./pause.ts";
+import type { RetryKeeper } from "./retry-keeper.ts";
 
-/** What to do about a failed attempt: try again, go on without the message, stop the partition, or nothing: it is stopped. */
-export type Verdict = { readonly delayMs: number } | "over" | "pause" | "stopped";
+/**
+ * What to do about a failed attempt: try again after the delay (the message is put off, and its row says so), go on without
+ * the message, stop the partition, or nothing: it is stopped, or another's.
+ */
+export type Verdict = { readonly delayMs: number } | "over" | "pause" | "stopped" | "fenced";
+
+/** One handing-over that did not succeed. */
+export interface Attempt {
+  readonly batch: ReadBatch;
+  readonly index: number;
+  /** How often the message was handed over, this time included. */
+  readonly attempt: number;
+  /** Whether it was put off before. */
+  readonly isPutOff: boolean;
+}
 
 /** What a policy works with. */
 export interface FailureContext {
@@ -15,6 +30,7 @@ export interface FailureContext {
   readonly group: number;
   readonly partition: number;
   readonly groups: Groups;
+  readonly keeper: RetryKeeper;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Aborted when the partition is no longer this process's. */
@@ -25,10 +41,7 @@ const buryRetryMs = 500;
 /** Characters of an error's text that a dead letter keeps. */
 const errorCharacters = 8_192;
 
-/**
- * Decides what comes after a failed attempt, as the consumer declared it. Attempts are counted in memory: this is the seam at
- * which retries become durable.
- */
+/** Decides what comes after a failed attempt, as the consumer declared it, and sees to it that the database knows. */
 export class FailurePolicy {
   readonly #context: FailureContext;
 
@@ -37,12 +50,8 @@ export class FailurePolicy {
   }
 
   /** Never rejects: a dead letter that cannot be kept is tried again until it is, or the partition is stopped. */
-  async judge(
-    batch: ReadBatch,
-    index: number,
-    attempt: number,
-    outcome: Extract<Outcome, { kind: "failed" | "misfit" }>,
-  ): Promise<Verdict> {
+  async judge(failed: Attempt, outcome: Extract<Outcome, { kind: "failed" | "misfit" }>): Promise<Verdict> {
+    const { batch, index, attempt } = failed;
     const { consumer, entry, partition, logger } = this.#context;
     const fields = {
       topic: entry.name,
@@ -55,13 +64,34 @@ export class FailurePolicy {
     if (outcome.kind === "failed" && attempt < consumer.attempts) {
       const delayMs = Math.ceil(consumer.backoff.delayMs(attempt, Math.random()));
       logger.log("info", "a handler failed; its message is tried again", { ...fields, delayMs });
-      return { delayMs };
+      return await this.#putOff(failed, delayMs, outcome.error);
     }
     const reason = outcome.kind === "misfit" ? "schema" : "exhausted";
     logger.log("warn", `a message was given up: ${consumer.onExhausted}`, { ...fields, reason });
     if (consumer.onExhausted === "pause") return "pause";
     if (consumer.onExhausted === "dead-letter") return await this.#bury(batch, index, attempt, reason, outcome.error);
     return "over";
+  }
+
+  async #putOff({ batch, index, attempt, isPutOff }: Attempt, delayMs: number, error: unknown): Promise<Verdict> {
+    const { consumer, keeper } = this.#context;
+    const key = keyAt(batch, index);
+    const outcome = await keeper.putOff({
+      offset: batch.baseOffset + index,
+      isFirst: !isPutOff,
+      attempt,
+      delayMs,
+      blocks: consumer.mode === "ordered" ? "partition" : key === null ? "nothing" : "key",
+      id: idAt(batch, index),
+      key,
+      value: JSON.stringify(batch.values[index]),
+      headers: headersAt(batch, index),
+      timestamp: timestampAt(batch, index),
+      error: errorText(error),
+    });
+    if (outcome === "put off") return { delayMs };
+    // Its transaction was committed after all, and only the answer was lost.
+    return outcome === "already" ? "over" : outcome;
   }
 
   async #bury(
@@ -107,18 +137,4 @@ export class FailurePolicy {
 function errorText(thrown: unknown): string {
   const { name, message } = toError(thrown);
   return `${name}: ${message}`.replaceAll("\u0000", "␀").slice(0, errorCharacters).toWellFormed();
-}
-
-/** Waits, but not past the abort. */
-export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = () => {
-      cancel();
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const cancel = clock.after(delayMs, end);
-    signal.addEventListener("abort", end);
-  });
 }

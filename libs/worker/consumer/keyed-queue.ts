@@ -47,6 +47,11 @@ export class KeyedQueue<Task extends KeyedTask> {
     this.#pump();
   }
 
+  /** Takes in a task that waits already, as if it had been put off: its key waits until it is resumed and over. */
+  hold(task: Task): void {
+    if (task.key !== null && !this.#behind.has(task.key)) this.#behind.set(task.key, []);
+  }
+
   /** A task will run again later, by {@link resume}; its key waits until then. */
   putOff(): void {
     this.#running -= 1;

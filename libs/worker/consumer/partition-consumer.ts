@@ -1,19 +1,22 @@
 import { setImmediate } from "node:timers";
-import type { Groups, PositionCommit, TakenPosition } from "@sluice/broker";
+import type { Groups, PositionCommit, Retries, TakenPosition } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
-import { type Clock, type Deferred, deferred, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
+import { type Clock, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
-import { keyAt } from "../batch-record.ts";
-import { type DeliveryOwner, deliver, type Outcome } from "./delivery.ts";
-import { FailurePolicy, pause } from "./failure-policy.ts";
+import type { DeliveryOwner } from "./delivery.ts";
+import { FailurePolicy } from "./failure-policy.ts";
+import { HandOutReserve } from "./hand-out-reserve.ts";
 import type { HandlerTransactions } from "./handler-transaction.ts";
-import { KeyedQueue } from "./keyed-queue.ts";
+import { pause } from "./pause.ts";
 import { Progress } from "./progress.ts";
+import { RetryKeeper } from "./retry-keeper.ts";
+import { TaskRunner, waitingMessages } from "./task-runner.ts";
 
 /** What a partition's consumer works with. */
 export interface PartitionConsumerContext {
   readonly log: Log;
   readonly groups: Groups;
+  readonly retries: Retries;
   readonly transactions: HandlerTransactions;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -23,17 +26,6 @@ export interface PartitionConsumerContext {
   readonly onFenced: (consumer: PartitionConsumer) => void;
 }
 
-/** A record on its way through the handler. */
-interface Task {
-  readonly key: string | null;
-  readonly batch: ReadBatch;
-  readonly index: number;
-  readonly characters: number;
-  attempt: number;
-}
-
-/** Characters of values that may wait in memory per partition, beside the consumer's `prefetch`. */
-const prefetchCharacters = 8 * 1_048_576;
 /** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
 const turnMs = 5;
 const readRetryMs = 500;
@@ -53,14 +45,12 @@ export class PartitionConsumer implements DeliveryOwner {
   readonly #progress: Progress;
   readonly #abort = new AbortController();
   readonly #wake = new Signal();
-  readonly #queue: KeyedQueue<Task>;
-  readonly #failures: FailurePolicy;
+  readonly #keeper: RetryKeeper;
+  readonly #runner: TaskRunner;
+  readonly #reserve: HandOutReserve;
+  /** Messages below are handed over one by one, each noted before. */
+  readonly #suspectTo: number;
   readonly #finished: Promise<void>;
-  /** Tasks that were begun and are neither over nor put off. */
-  #running = 0;
-  #idle: Deferred<void> | undefined;
-  #buffered = 0;
-  #bufferedCharacters = 0;
   #fetchOffset: number;
   /** Whether the last read found no more after it. */
   #hasReadAll = false;
@@ -68,7 +58,7 @@ export class PartitionConsumer implements DeliveryOwner {
   #committedNext: number;
   #committedRanges = "";
   #stopped = false;
-  #waitsForRoom = false;
+  #wantsReserve = false;
   #turnBeganAt = performance.now();
 
   constructor(
@@ -93,9 +83,24 @@ export class PartitionConsumer implements DeliveryOwner {
     this.#fetchOffset = this.#progress.next;
     this.#explicitNext = taken.nextOffset;
     this.#committedNext = taken.nextOffset;
-    const concurrency = this.consumer.mode === "ordered" ? 1 : this.consumer.concurrency;
-    this.#queue = new KeyedQueue<Task>(concurrency, (task) => this.#begin(task));
-    this.#failures = new FailurePolicy({ ...context, ...home, signal: this.#abort.signal });
+    const { retries, logger, clock } = context;
+    const { signal } = this.#abort;
+    const keeper = new RetryKeeper({ retries, owner: this, logger, clock, signal });
+    this.#keeper = keeper;
+    this.#runner = new TaskRunner({
+      consumer: this.consumer,
+      owner: this,
+      progress: this.#progress,
+      keeper,
+      failures: new FailurePolicy({ ...context, ...home, keeper, signal }),
+      clock,
+      signal,
+      onFenced: () => this.fence(),
+      onPause: () => this.#halt(),
+      onRoom: () => this.#wake.raise(),
+    });
+    this.#reserve = new HandOutReserve(taken.nextOffset);
+    this.#suspectTo = taken.crashes > this.#toleratedCrashes ? taken.suspectTo : 0;
     this.#finished = this.#consume();
   }
 
@@ -123,14 +128,18 @@ export class PartitionConsumer implements DeliveryOwner {
     const explicit = this.consumer.commit === "explicit";
     const nextOffset = explicit ? Math.min(this.#progress.next, this.#explicitNext) : this.#progress.next;
     const doneAbove = explicit ? [] : this.#progress.ranges();
-    if (nextOffset === this.#committedNext && JSON.stringify(doneAbove) === this.#committedRanges) return undefined;
-    return { position: this.position, epoch: this.epoch, nextOffset, doneAbove };
+    const isSame = nextOffset === this.#committedNext && JSON.stringify(doneAbove) === this.#committedRanges;
+    if (isSame && !this.#wantsReserve) return undefined;
+    const handedTo = this.#reserve.next(this.#fetchOffset);
+    return { position: this.position, epoch: this.epoch, nextOffset, doneAbove, handedTo };
   }
 
   /** A commit was written. */
   committed(commit: PositionCommit): void {
     this.#committedNext = commit.nextOffset;
     this.#committedRanges = JSON.stringify(commit.doneAbove);
+    this.#reserve.written(commit.handedTo ?? 0, commit.handedTo === undefined ? 0 : this.#fetchOffset);
+    this.#wantsReserve = false;
   }
 
   transactionCommitted(offset: number): void {
@@ -149,14 +158,13 @@ export class PartitionConsumer implements DeliveryOwner {
    */
   async stop(deadlineMs: number): Promise<boolean> {
     this.#halt();
-    if (this.#running > 0 && !this.#abort.signal.aborted) {
-      const idle = deferred<void>();
-      this.#idle = idle;
-      const cancel = this.#context.clock.after(deadlineMs, () => idle.resolve());
-      await idle.promise;
+    if (!this.#abort.signal.aborted) {
+      const late = Promise.withResolvers<void>();
+      const cancel = this.#context.clock.after(deadlineMs, late.resolve);
+      await Promise.race([this.#runner.idle(), late.promise]);
       cancel();
     }
-    const inTime = this.#running === 0;
+    const inTime = !this.#runner.isRunning;
     this.#abort.abort(new SluiceError(inTime ? "CLOSED" : "DRAIN_TIMEOUT", "the consumer is stopped"));
     if (inTime) await this.#finished;
     return inTime;
@@ -172,12 +180,13 @@ export class PartitionConsumer implements DeliveryOwner {
 
   #halt(): void {
     this.#stopped = true;
-    this.#queue.stop();
+    this.#runner.stop();
     this.#wake.raise();
   }
 
   /** Reads ahead: while a full read's records are handed over, the next read is under way. */
   async #consume(): Promise<void> {
+    await this.#runner.recover(await this.#keeper.waiting(waitingMessages));
     let reading: Promise<ReadResult> | undefined;
     while (!this.#stopped) {
       const result = await (reading ?? this.#read());
@@ -188,12 +197,30 @@ export class PartitionConsumer implements DeliveryOwner {
       this.#skipDropped(from, result);
       this.#hasReadAll = !result.more;
       if (result.more) reading = this.#read();
+      if (result.next > this.#reserve.end) await this.#reserveMore();
       this.#turnBeganAt = performance.now();
       for (const batch of result.batches) await this.#admit(batch, from);
       if (!result.more) await this.#wake.wait(60_000);
     }
     // A read that nobody waits for any more: its failure was logged and retried inside.
     await reading;
+  }
+
+  /** Says how far it will hand out, before it does. */
+  async #reserveMore(): Promise<void> {
+    this.#wantsReserve = true;
+    while (!this.#stopped && this.#fetchOffset > this.#reserve.end) {
+      try {
+        await this.#context.commitNow(this);
+      } catch (error) {
+        if (this.#stopped) return;
+        this.#context.logger.log("warn", "the position could not be written and is tried again", {
+          ...this.#names(),
+          error: toError(error),
+        });
+        await pause(this.#context.clock, readRetryMs, this.signal);
+      }
+    }
   }
 
   /** Retention may have dropped what was to be read next. */
@@ -231,139 +258,45 @@ export class PartitionConsumer implements DeliveryOwner {
 
   /** Hands a batch's records over, those at `from` and above that are not done yet, waiting for room before each. */
   async #admit(batch: ReadBatch, from: number): Promise<void> {
-    const characters = Math.ceil(batch.characters / batch.count);
     for (let index = Math.max(0, from - batch.baseOffset); index < batch.count; index += 1) {
-      if (this.#progress.isDone(batch.baseOffset + index)) continue;
-      if (this.consumer.mode === "ordered") {
-        const over = this.#handleInOrder(batch, index);
-        if (over !== undefined) await over;
-      } else {
-        this.#buffered += 1;
-        this.#bufferedCharacters += characters;
-        this.#queue.add({ key: keyAt(batch, index), batch, index, characters, attempt: 1 });
-        if (this.#isFull) await this.#waitForRoom();
-      }
+      const offset = batch.baseOffset + index;
+      if (this.#progress.isDone(offset)) continue;
+      const attempt = offset < this.#suspectTo ? await this.#noteSuspicious(offset) : 1;
+      if (this.#stopped) return;
+      const over = this.#runner.add(batch, index, attempt);
+      if (over !== undefined) await over;
+      else if (this.#runner.isFull) await this.#waitForRoom();
       if (this.#stopped) return;
       if (performance.now() - this.#turnBeganAt > turnMs) await this.#endTurn();
     }
   }
 
-  async #waitForRoom(): Promise<void> {
-    this.#waitsForRoom = true;
-    while (this.#isFull && !this.#stopped) await this.#wake.wait(60_000);
-    this.#waitsForRoom = false;
-    this.#turnBeganAt = performance.now();
+  /** How many processes may end over messages that are handed over as usual; one is the cause of few. */
+  get #toleratedCrashes(): number {
+    return this.consumer.attempts === 1 ? 0 : 1;
   }
 
-  get #isFull(): boolean {
-    return this.#buffered >= this.consumer.prefetch || this.#bufferedCharacters >= prefetchCharacters;
+  /** Notes that a message which saw processes end is handed over, alone; gives which attempt that is. */
+  async #noteSuspicious(offset: number): Promise<number> {
+    await this.#quiet();
+    const attempt = await this.#keeper.handOut(offset, 1 + this.#toleratedCrashes);
+    if (attempt === "fenced") this.fence();
+    return typeof attempt === "number" ? attempt : 0;
+  }
+
+  /** Resolves when nothing is in a handler's hands. */
+  async #quiet(): Promise<void> {
+    while (this.#runner.isRunning && !this.#stopped) await this.#runner.idle();
+  }
+
+  async #waitForRoom(): Promise<void> {
+    while (this.#runner.isFull && !this.#stopped) await this.#wake.wait(60_000);
+    this.#turnBeganAt = performance.now();
   }
 
   async #endTurn(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
     this.#turnBeganAt = performance.now();
-  }
-
-  /** Ordered mode needs no queue: the next record waits until this one is over, whatever it takes. */
-  #handleInOrder(batch: ReadBatch, index: number): Promise<void> | undefined {
-    this.#running += 1;
-    const outcome = deliver(this, batch, index, 1);
-    if (!(outcome instanceof Promise) && outcome.kind === "done") {
-      this.#over(batch.baseOffset + index);
-      return undefined;
-    }
-    return this.#untilOver(batch, index, outcome);
-  }
-
-  async #untilOver(batch: ReadBatch, index: number, first: Outcome | Promise<Outcome>): Promise<void> {
-    let outcome = await first;
-    for (let attempt = 1; outcome.kind !== "done"; attempt += 1) {
-      const next = await this.#afterFailure(batch, index, attempt, outcome);
-      if (next === "give-up") {
-        this.#leave();
-        return;
-      }
-      if (next === "over") break;
-      // Put off: nothing runs meanwhile, so a stop need not wait for it.
-      this.#leave();
-      await pause(this.#context.clock, next.delayMs, this.signal);
-      if (this.#stopped) return;
-      this.#running += 1;
-      outcome = await deliver(this, batch, index, attempt + 1);
-    }
-    this.#over(batch.baseOffset + index);
-  }
-
-  #begin(task: Task): void {
-    this.#running += 1;
-    const outcome = deliver(this, task.batch, task.index, task.attempt);
-    if (outcome instanceof Promise) outcome.then((settled) => this.#settle(task, settled));
-    // Never synchronously: a queue of handlers that do not wait would otherwise be a recursion.
-    else queueMicrotask(() => this.#settle(task, outcome));
-  }
-
-  #settle(task: Task, outcome: Outcome): void {
-    if (outcome.kind === "done") this.#finish(task);
-    else void this.#settleFailure(task, outcome);
-  }
-
-  async #settleFailure(task: Task, outcome: Exclude<Outcome, { kind: "done" }>): Promise<void> {
-    const next = await this.#afterFailure(task.batch, task.index, task.attempt, outcome);
-    if (next === "over") {
-      this.#finish(task);
-      return;
-    }
-    this.#leave();
-    if (next === "give-up") return;
-    task.attempt += 1;
-    this.#queue.putOff();
-    this.#context.clock.after(next.delayMs, () => this.#queue.resume(task));
-    this.#makeRoom();
-  }
-
-  #finish(task: Task): void {
-    this.#buffered -= 1;
-    this.#bufferedCharacters -= task.characters;
-    this.#over(task.batch.baseOffset + task.index);
-    this.#queue.finished(task);
-    this.#makeRoom();
-  }
-
-  /** Lets the reader go on, in steps and not for every single record, but always when nothing runs. */
-  #makeRoom(): void {
-    if (!this.#waitsForRoom || this.#isFull) return;
-    if (this.#running === 0 || this.#buffered <= this.consumer.prefetch - (this.consumer.prefetch >> 3))
-      this.#wake.raise();
-  }
-
-  /** What comes after an attempt that did not succeed: another one, nothing more, or giving the partition up. */
-  async #afterFailure(
-    batch: ReadBatch,
-    index: number,
-    attempt: number,
-    outcome: Exclude<Outcome, { kind: "done" }>,
-  ): Promise<"over" | "give-up" | { readonly delayMs: number }> {
-    if (outcome.kind === "fenced") {
-      this.fence();
-      return "give-up";
-    }
-    // Stopped in the middle: no verdict, no attempt spent; the next owner hands it over again.
-    if (this.signal.aborted) return "give-up";
-    // c.commit() came first: it is done, whatever the handler did afterwards.
-    if (this.#progress.isDone(batch.baseOffset + index)) return "over";
-    const verdict = await this.#failures.judge(batch, index, attempt, outcome);
-    if (verdict === "pause") this.#halt();
-    return verdict === "pause" || verdict === "stopped" ? "give-up" : verdict;
-  }
-
-  #over(offset: number): void {
-    this.#progress.done(offset);
-    this.#leave();
-  }
-
-  #leave(): void {
-    this.#running -= 1;
-    if (this.#running === 0) this.#idle?.resolve();
   }
 
   #names(): { topic: string; group: string; partition: number } {

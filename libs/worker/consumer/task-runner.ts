@@ -1,0 +1,310 @@
+import type { WaitingRetry } from "@sluice/broker";
+import type { AnyConsumer } from "@sluice/contract";
+import { type Clock, type Deferred, deferred, SluiceError } from "@sluice/kernel";
+import type { ReadBatch } from "@sluice/log";
+import { keyAt } from "../batch-record.ts";
+import { type DeliveryOwner, deliver, type Outcome } from "./delivery.ts";
+import type { Attempt, FailurePolicy } from "./failure-policy.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
+import { pause } from "./pause.ts";
+import type { Progress } from "./progress.ts";
+import { type RetryKeeper, retriedBatch } from "./retry-keeper.ts";
+
+/** What a runner works with. */
+export interface TaskRunnerContext {
+  readonly consumer: AnyConsumer;
+  readonly owner: DeliveryOwner;
+  readonly progress: Progress;
+  readonly keeper: RetryKeeper;
+  readonly failures: FailurePolicy;
+  readonly clock: Clock;
+  /** Aborted when the partition is no longer this process's. */
+  readonly signal: AbortSignal;
+  /** The partition has another owner. */
+  readonly onFenced: () => void;
+  /** A message was given up whose consumer wants to stop at that. */
+  readonly onPause: () => void;
+  /** There may be room again. */
+  readonly onRoom: () => void;
+}
+
+/** A record on its way through the handler. */
+interface Task {
+  readonly key: string | null;
+  readonly offset: number;
+  readonly characters: number;
+  /** `undefined` while it is put off: its row holds it then. */
+  record: { readonly batch: ReadBatch; readonly index: number } | undefined;
+  attempt: number;
+  /** Whether it has a row in sluice.retry, and the position may pass it. */
+  isPutOff: boolean;
+}
+
+/** Characters of values that may wait in memory per partition, beside the consumer's `prefetch`. */
+const prefetchCharacters = 8 * 1_048_576;
+/** Messages of one partition that may wait to be handed over again; with more, nothing new is handed over. */
+export const waitingMessages = 50_000;
+
+const neverFinished: Outcome = {
+  kind: "failed",
+  error: new SluiceError("PROCESS_ENDED", "its process ended while it was being handled, as often as it may be tried"),
+};
+
+/**
+ * Takes the records of one partition through the handler, in the order that the consumer's mode asks for, again if need
+ * be, until each is over; and notes in the owner's progress what the position may pass.
+ */
+export class TaskRunner {
+  readonly #context: TaskRunnerContext;
+  readonly #queue: KeyedQueue<Task>;
+  readonly #isOrdered: boolean;
+  /** Tasks that were begun and are neither over nor put off. */
+  #running = 0;
+  #buffered = 0;
+  #bufferedCharacters = 0;
+  /** Messages that were put off. */
+  #waiting = 0;
+  #isStopped = false;
+  #wantsRoom = false;
+  #idle: Deferred<void> | undefined;
+
+  constructor(context: TaskRunnerContext) {
+    this.#context = context;
+    this.#isOrdered = context.consumer.mode === "ordered";
+    const concurrency = this.#isOrdered ? 1 : context.consumer.concurrency;
+    this.#queue = new KeyedQueue<Task>(concurrency, (task) => this.#begin(task));
+  }
+
+  /** Whether anything is in a handler's hands. */
+  get isRunning(): boolean {
+    return this.#running > 0;
+  }
+
+  /** Whether nothing more may be added; `onRoom` tells of the end. */
+  get isFull(): boolean {
+    const { prefetch } = this.#context.consumer;
+    this.#wantsRoom =
+      this.#buffered >= prefetch || this.#bufferedCharacters >= prefetchCharacters || this.#waiting >= waitingMessages;
+    return this.#wantsRoom;
+  }
+
+  /** Resolves when nothing is in a handler's hands. */
+  async idle(): Promise<void> {
+    if (this.#running === 0) return;
+    this.#idle ??= deferred<void>();
+    await this.#idle.promise;
+  }
+
+  /** Begins nothing any more. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#queue.stop();
+  }
+
+  /**
+   * Hands a record over, or puts it in line. A promise when the next one must wait until this one is over.
+   *
+   * @param attempt how often that makes; more than the consumer allows: it is given up
+   */
+  add(batch: ReadBatch, index: number, attempt: number): Promise<void> | undefined {
+    if (this.#isOrdered) return this.#handleInOrder(batch, index, attempt);
+    const characters = Math.ceil(batch.characters / batch.count);
+    this.#buffered += 1;
+    this.#bufferedCharacters += characters;
+    this.#queue.add({
+      key: keyAt(batch, index),
+      offset: batch.baseOffset + index,
+      characters,
+      record: { batch, index },
+      attempt,
+      isPutOff: false,
+    });
+    return undefined;
+  }
+
+  /** Takes up what the last owner had put off, before anything new. */
+  async recover(rows: readonly WaitingRetry[]): Promise<void> {
+    const { clock, signal, progress } = this.#context;
+    const tasks = rows.map((row): Task => {
+      progress.done(row.offset);
+      return {
+        key: row.key,
+        offset: row.offset,
+        attempt: row.attempt,
+        characters: 0,
+        record: undefined,
+        isPutOff: true,
+      };
+    });
+    this.#waiting = tasks.length;
+    if (!this.#isOrdered) for (const task of tasks) this.#queue.hold(task);
+    for (const [index, { inHand, dueInMs }] of rows.entries()) {
+      const task = tasks[index] as Task;
+      if (this.#isOrdered) {
+        await pause(clock, dueInMs, signal);
+        if (this.#isStopped) return;
+        this.#running += 1;
+        await this.#untilOver(task, this.#deliverAgain(task));
+      } else if (inHand) {
+        // It may be why that owner ended: alone, so that no other is blamed for it.
+        this.#queue.resume(task);
+        await this.idle();
+      } else clock.after(dueInMs, () => this.#queue.resume(task));
+    }
+  }
+
+  /** Ordered mode needs no queue: the next record waits until this one is over, whatever it takes. */
+  #handleInOrder(batch: ReadBatch, index: number, attempt: number): Promise<void> | undefined {
+    this.#running += 1;
+    const { owner, consumer } = this.#context;
+    const outcome = attempt > consumer.attempts ? neverFinished : deliver(owner, batch, index, attempt);
+    const offset = batch.baseOffset + index;
+    if (!(outcome instanceof Promise) && outcome.kind === "done") {
+      this.#context.progress.done(offset);
+      this.#leave();
+      return undefined;
+    }
+    return this.#untilOver(
+      { key: null, offset, characters: 0, record: { batch, index }, attempt, isPutOff: false },
+      outcome,
+    );
+  }
+
+  async #untilOver(task: Task, first: Outcome | Promise<Outcome>): Promise<void> {
+    for (let outcome = await first; outcome.kind !== "done"; outcome = await this.#deliverAgain(task)) {
+      const next = await this.#afterFailure(task, outcome);
+      if (next === "over") break;
+      if (next === "give-up") {
+        this.#leave();
+        return;
+      }
+      this.#putOff(task);
+      // Nothing runs meanwhile, so a stop need not wait for it.
+      this.#leave();
+      await pause(this.#context.clock, next.delayMs, this.#context.signal);
+      if (this.#isStopped) return;
+      this.#running += 1;
+    }
+    if (task.isPutOff) await this.#forget(task);
+    else this.#context.progress.done(task.offset);
+    this.#leave();
+  }
+
+  #begin(task: Task): void {
+    this.#running += 1;
+    const { record, attempt } = task;
+    const outcome =
+      record === undefined
+        ? this.#deliverAgain(task)
+        : attempt > this.#context.consumer.attempts
+          ? neverFinished
+          : deliver(this.#context.owner, record.batch, record.index, attempt);
+    if (outcome instanceof Promise) outcome.then((settled) => this.#settle(task, settled));
+    // Never synchronously: a queue of handlers that do not wait would otherwise be a recursion.
+    else queueMicrotask(() => this.#settle(task, outcome));
+  }
+
+  /** Hands over a message that was put off: its attempt is counted first. Done when it turns out to be done already. */
+  async #deliverAgain(task: Task): Promise<Outcome> {
+    const begun = await this.#context.keeper.begin(task.offset);
+    if (begun === undefined) return { kind: "done" };
+    if (begun === "fenced" || begun === "stopped") return { kind: "fenced" };
+    const batch = retriedBatch(begun);
+    task.record = { batch, index: 0 };
+    task.attempt = begun.attempt;
+    if (begun.attempt > this.#context.consumer.attempts) return neverFinished;
+    return await deliver(this.#context.owner, batch, 0, begun.attempt);
+  }
+
+  #settle(task: Task, outcome: Outcome): void {
+    if (outcome.kind === "done") this.#finish(task);
+    else void this.#settleFailure(task, outcome);
+  }
+
+  async #settleFailure(task: Task, outcome: Exclude<Outcome, { kind: "done" }>): Promise<void> {
+    const next = await this.#afterFailure(task, outcome);
+    if (next === "over") {
+      this.#finish(task);
+      return;
+    }
+    this.#leave();
+    if (next === "give-up") return;
+    if (!task.isPutOff) this.#unbuffer(task);
+    this.#putOff(task);
+    this.#queue.putOff();
+    this.#context.clock.after(next.delayMs, () => this.#queue.resume(task));
+    this.#makeRoom();
+  }
+
+  /** Its row has it from now on: the position may pass it. */
+  #putOff(task: Task): void {
+    task.record = undefined;
+    if (task.isPutOff) return;
+    task.isPutOff = true;
+    this.#waiting += 1;
+    this.#context.progress.done(task.offset);
+  }
+
+  /** It is over: its row goes. */
+  async #forget(task: Task): Promise<void> {
+    const outcome = await this.#context.keeper.end(task.offset);
+    if (outcome === "fenced") this.#context.onFenced();
+    this.#waiting -= 1;
+  }
+
+  #finish(task: Task): void {
+    if (task.isPutOff) {
+      this.#forget(task).then(() => this.#pass(task));
+      return;
+    }
+    this.#unbuffer(task);
+    this.#context.progress.done(task.offset);
+    this.#pass(task);
+  }
+
+  #pass(task: Task): void {
+    this.#leave();
+    this.#queue.finished(task);
+    this.#makeRoom();
+  }
+
+  #unbuffer(task: Task): void {
+    this.#buffered -= 1;
+    this.#bufferedCharacters -= task.characters;
+  }
+
+  /** Lets the reader go on, in steps and not for every single record, but always when nothing runs. */
+  #makeRoom(): void {
+    if (!this.#wantsRoom || this.isFull) return;
+    const { prefetch } = this.#context.consumer;
+    if (this.#running === 0 || this.#buffered <= prefetch - (prefetch >> 3)) this.#context.onRoom();
+    else this.#wantsRoom = true;
+  }
+
+  /** What comes after an attempt that did not succeed: another one, nothing more, or giving the partition up. */
+  async #afterFailure(
+    { record, offset, attempt, isPutOff }: Task,
+    outcome: Exclude<Outcome, { kind: "done" }>,
+  ): Promise<"over" | "give-up" | { readonly delayMs: number }> {
+    // Stopped in the middle: no verdict, no attempt spent; the next owner hands it over again.
+    if (this.#context.signal.aborted) return "give-up";
+    if (outcome.kind === "fenced" || record === undefined) {
+      this.#context.onFenced();
+      return "give-up";
+    }
+    // c.commit() came first: it is done, whatever the handler did afterwards.
+    if (!isPutOff && this.#context.progress.isDone(offset)) return "over";
+    const failed: Attempt = { ...record, attempt: Math.min(attempt, this.#context.consumer.attempts), isPutOff };
+    const verdict = await this.#context.failures.judge(failed, outcome);
+    if (verdict === "fenced") this.#context.onFenced();
+    if (verdict === "pause") this.#context.onPause();
+    return typeof verdict === "object" || verdict === "over" ? verdict : "give-up";
+  }
+
+  #leave(): void {
+    this.#running -= 1;
+    if (this.#running > 0) return;
+    this.#idle?.resolve();
+    this.#idle = undefined;
+  }
+}

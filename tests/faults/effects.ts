@@ -34,14 +34,15 @@ export async function makeEffectTable(sql: postgres.Sql): Promise<void> {
 
 /**
  * Invariant 13 in one statement, and so in one snapshot: what is done, by position, marker or range, has exactly one effect,
- * and what is not done has none.
+ * and what is not done, or waits to be handed over again, has none.
  */
 export async function inexactEffects(sql: postgres.Sql): Promise<string[]> {
   const rows = await sql<{ sentence: string }[]>`
     with done as (
       select p.partition, o as "offset" from sluice.position p, generate_series(0, p.next_offset - 1) o
       union select p.partition, o from sluice.position p, unnest(p.done_above) r, generate_series(lower(r), upper(r) - 1) o
-      union select p.partition, d."offset" from sluice.done d join sluice.position p using (position)),
+      union select p.partition, d."offset" from sluice.done d join sluice.position p using (position)
+      except select p.partition, r."offset" from sluice.retry r join sluice.position p using (position)),
     effects as (select partition, "offset", count(*) as count from public.effect group by 1, 2)
     select format('partition %s, offset %s is %s and has %s effects', partition, "offset",
       case when d.known is null then 'not done' else 'done' end, coalesce(e.count, 0)) as sentence

@@ -116,6 +116,8 @@ export function wentBack(changes: readonly PositionChange[]): string[] {
 /** Where the group's positions stand, summed up; for waiting until a group is at the end. */
 export async function lagOf(sql: postgres.Sql, group: string): Promise<number> {
   const [row] = await sql<{ lag: number }[]>`
-    select coalesce(sum(end_offset - committed_offset), -1)::integer as lag from sluice.lag where "group" = ${group}`;
+    select (coalesce(sum(end_offset - committed_offset), -1)
+      + (select count(*) from sluice.retries where "group" = ${group}))::integer as lag
+    from sluice.lag where "group" = ${group}`;
   return row?.lag ?? -1;
 }

@@ -209,9 +209,15 @@ export class PartitionConsumer implements DeliveryOwner {
   /** Says how far it will hand out, before it does. */
   async #reserveMore(): Promise<void> {
     this.#wantsReserve = true;
-    while (!this.#stopped && this.#fetchOffset > this.#reserve.end) {
+    await this.#write(() => this.#fetchOffset > this.#reserve.end);
+  }
+
+  /** Writes the position until the database has it, once at least, and while `again` says so. */
+  async #write(again: () => boolean): Promise<void> {
+    for (let isWritten = false; !this.#stopped && (!isWritten || again()); ) {
       try {
         await this.#context.commitNow(this);
+        isWritten = true;
       } catch (error) {
         if (this.#stopped) return;
         this.#context.logger.log("warn", "the position could not be written and is tried again", {
@@ -279,6 +285,9 @@ export class PartitionConsumer implements DeliveryOwner {
   /** Notes that a message which saw processes end is handed over, alone; gives which attempt that is. */
   async #noteSuspicious(offset: number): Promise<number> {
     await this.#quiet();
+    // Those before it are not to be handed over again if this one ends the process, too.
+    await this.#write(() => false);
+    if (this.#stopped) return 0;
     const attempt = await this.#keeper.handOut(offset, 1 + this.#toleratedCrashes);
     if (attempt === "fenced") this.fence();
     return typeof attempt === "number" ? attempt : 0;

@@ -126,43 +126,41 @@ end $$;
 
 -- Puts messages off that failed: from now on their rows say what becomes of them, and the position may pass them.
 -- messages: [{"offset", "first", "attempt", "delay_ms", "blocks", "id", "key", "value", "headers", "timestamp_ms", "error"}, …], values as text.
--- first: it has no row yet. Returns for each 'put off', or 'already' when it was done after all (its transaction committed and the answer was lost);
--- no row at all when the position has another owner.
--- Locks: the fence of the position, shared; then rows of retries and done markers, ascending.
+-- first: it has no row yet. Returns for each 'put off', or 'already' when it was done after all (its transaction committed and
+-- the answer was lost); no row at all when the position has another owner.
+-- A first failure is marked as done, or finds that it is, or that its transaction is being committed at this moment: then it
+-- waits for that. A later one finds its row gone instead.
+-- Locks: the fence of the position, shared; then rows of retries and done markers.
 create function sluice.put_off(p_position integer, p_epoch bigint, p_messages json)
 returns table ("offset" bigint, outcome text) language plpgsql as $$
 #variable_conflict use_column
-declare
-  v record;
 begin
   perform pg_advisory_xact_lock_shared(1936487683, p_position);
   perform from sluice.position where position = p_position and epoch = p_epoch;
   if not found then return; end if;
-  for v in
-    select * from json_to_recordset(p_messages) as m(
-      "offset" bigint, first boolean, attempt integer, delay_ms double precision, blocks text, id text, key text, value text, headers json,
-      timestamp_ms double precision, error text)
-    order by m."offset"
-  loop
-    update sluice.retry r set
-      attempt = v.attempt, due = clock_timestamp() + make_interval(secs => v.delay_ms / 1000), error = v.error, failed_at = clock_timestamp()
-    where r.position = p_position and r."offset" = v."offset";
-    if not found then
-      -- Its first failure, unless its transaction is done, or is being committed at this moment: then this waits for that.
-      -- (FOUND is still false where it is not the first: then its row went with its transaction.)
-      if v.first then
-        insert into sluice.done (position, "offset") values (p_position, v."offset") on conflict do nothing;
-      end if;
-      if not found then
-        "offset" := v."offset"; outcome := 'already'; return next;
-        continue;
-      end if;
+  return query
+    with failed as materialized (
+      select m.*, clock_timestamp() + make_interval(secs => m.delay_ms / 1000) as due
+      from json_to_recordset(p_messages) as m(
+        "offset" bigint, first boolean, attempt integer, delay_ms double precision, blocks text, id text, key text, value text,
+        headers json, timestamp_ms double precision, error text)),
+    again as (
+      update sluice.retry r set attempt = f.attempt, due = f.due, error = f.error, failed_at = clock_timestamp()
+      from failed f where r.position = p_position and r."offset" = f."offset"
+      returning r."offset"),
+    marked as (
+      insert into sluice.done (position, "offset")
+      select p_position, f."offset" from failed f
+      where f.first and not exists (select from sluice.retry r where r.position = p_position and r."offset" = f."offset")
+      order by f."offset" on conflict do nothing
+      returning "offset"),
+    added as (
       insert into sluice.retry (position, "offset", attempt, due, blocks, id, key, value, headers, "timestamp", error)
-      values (p_position, v."offset", v.attempt, clock_timestamp() + make_interval(secs => v.delay_ms / 1000), v.blocks, v.id, v.key,
-        v.value, v.headers, to_timestamp(v.timestamp_ms / 1000), v.error);
-    end if;
-    "offset" := v."offset"; outcome := 'put off'; return next;
-  end loop;
+      select p_position, f."offset", f.attempt, f.due, f.blocks, f.id, f.key, f.value, f.headers, to_timestamp(f.timestamp_ms / 1000), f.error
+      from failed f join marked m using ("offset")
+      returning "offset")
+    select f."offset", case when a."offset" is null and d."offset" is null then 'already' else 'put off' end
+    from failed f left join again a using ("offset") left join added d using ("offset");
 end $$;
 comment on function sluice.put_off(integer, bigint, json) is 'Internal: keeps messages that failed until they are handed over again.';
 

@@ -39,6 +39,11 @@ export class KeyedQueue<Task extends KeyedTask> {
   /** A task is over: the next of its key may run. */
   finished(task: Task): void {
     this.#running -= 1;
+    this.freeKey(task);
+  }
+
+  /** A task that was put off is over: the next of its key may run. */
+  freeKey(task: Task): void {
     if (task.key !== null) {
       const next = this.#behind.get(task.key)?.shift();
       if (next === undefined) this.#behind.delete(task.key);
@@ -52,7 +57,7 @@ export class KeyedQueue<Task extends KeyedTask> {
     if (task.key !== null && !this.#behind.has(task.key)) this.#behind.set(task.key, []);
   }
 
-  /** A task will run again later, by {@link resume}; its key waits until then. */
+  /** A task does not run any more but is not over: others may take its place, its key waits. */
   putOff(): void {
     this.#running -= 1;
     this.#pump();

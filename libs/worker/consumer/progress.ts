@@ -35,7 +35,21 @@ export class Progress {
   /** Whether an offset is done. */
   isDone(offset: number): boolean {
     if (offset < this.#next || this.#recent.has(offset)) return true;
-    return this.#ranges.length > 0 && this.#ranges.some(([from, to]) => from <= offset && offset < to);
+    return this.#isInRanges(offset);
+  }
+
+  /** By halves: messages that failed leave a hole each until they are put off. */
+  #isInRanges(offset: number): boolean {
+    let low = 0;
+    let high = this.#ranges.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const [from, to] = this.#ranges[middle] as OffsetRange;
+      if (offset < from) high = middle;
+      else if (offset >= to) low = middle + 1;
+      else return true;
+    }
+    return false;
   }
 
   /** Nothing below `offset` exists any more (retention): as if it were done. */

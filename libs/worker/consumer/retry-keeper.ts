@@ -16,7 +16,7 @@ export interface RetryKeeperContext {
 
 const tryAgainMs = 500;
 /** Messages of one statement: their values go along. */
-const gatheredMessages = 100;
+const gatheredMessages = 200;
 
 /**
  * The failed messages of one partition, as its owner keeps them in the database: many in one statement, and again until the

@@ -217,22 +217,44 @@ export class TaskRunner {
   }
 
   #settle(task: Task, outcome: Outcome): void {
-    if (outcome.kind === "done") this.#finish(task);
+    if (outcome.kind === "done" && !task.isPutOff) {
+      this.#unbuffer(task);
+      this.#context.progress.done(task.offset);
+      this.#queue.finished(task);
+      this.#leave();
+      this.#makeRoom();
+      return;
+    }
+    // What is left to do is the database's; others may take its place meanwhile.
+    this.#queue.putOff();
+    if (outcome.kind === "done") void this.#finish(task);
     else void this.#settleFailure(task, outcome);
   }
 
   async #settleFailure(task: Task, outcome: Exclude<Outcome, { kind: "done" }>): Promise<void> {
     const next = await this.#afterFailure(task, outcome);
     if (next === "over") {
-      this.#finish(task);
+      await this.#finish(task);
       return;
     }
+    if (typeof next === "object") {
+      if (!task.isPutOff) this.#unbuffer(task);
+      this.#putOff(task);
+      this.#context.clock.after(next.delayMs, () => this.#queue.resume(task));
+    }
     this.#leave();
-    if (next === "give-up") return;
-    if (!task.isPutOff) this.#unbuffer(task);
-    this.#putOff(task);
-    this.#queue.putOff();
-    this.#context.clock.after(next.delayMs, () => this.#queue.resume(task));
+    this.#makeRoom();
+  }
+
+  /** A task that has left its place is over. */
+  async #finish(task: Task): Promise<void> {
+    if (task.isPutOff) await this.#forget(task);
+    else {
+      this.#unbuffer(task);
+      this.#context.progress.done(task.offset);
+    }
+    this.#queue.freeKey(task);
+    this.#leave();
     this.#makeRoom();
   }
 
@@ -250,22 +272,6 @@ export class TaskRunner {
     const outcome = await this.#context.keeper.end(task.offset);
     if (outcome === "fenced") this.#context.onFenced();
     this.#waiting -= 1;
-  }
-
-  #finish(task: Task): void {
-    if (task.isPutOff) {
-      this.#forget(task).then(() => this.#pass(task));
-      return;
-    }
-    this.#unbuffer(task);
-    this.#context.progress.done(task.offset);
-    this.#pass(task);
-  }
-
-  #pass(task: Task): void {
-    this.#leave();
-    this.#queue.finished(task);
-    this.#makeRoom();
   }
 
   #unbuffer(task: Task): void {

@@ -112,6 +112,17 @@ create table sluice.outbox (
   constraint outbox_value_size CHECK ((octet_length(value) <= 1048576))
 );
 
+create table sluice.pace (
+  "group" integer not null,
+  topic integer not null,
+  key text not null,
+  next_at timestamp with time zone not null,
+  constraint pace_pkey PRIMARY KEY ("group", topic, key),
+  constraint pace_key_size CHECK ((octet_length(key) <= 1024)),
+  constraint pace_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group") ON DELETE CASCADE,
+  constraint pace_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+) with (fillfactor=50);
+
 create table sluice."position" (
   "position" integer generated always as identity not null,
   "group" integer not null,
@@ -766,6 +777,29 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.forget_pace(p_limit integer)
+ RETURNS bigint
+ LANGUAGE sql
+BEGIN ATOMIC
+ WITH old AS (
+          SELECT pace."group",
+             pace.topic,
+             pace.key
+            FROM sluice.pace
+           WHERE ((pace.key <> ''::text) AND (pace.next_at < (clock_timestamp() - '00:01:00'::interval)))
+          LIMIT forget_pace.p_limit
+          FOR UPDATE OF pace SKIP LOCKED
+         ), gone AS (
+          DELETE FROM sluice.pace p
+            USING old o
+           WHERE ((p."group" = o."group") AND (p.topic = o.topic) AND (p.key = o.key))
+           RETURNING 1 AS "?column?"
+         )
+  SELECT count(*) AS count
+    FROM gone;
+END
+;
+
 CREATE OR REPLACE FUNCTION sluice.hand_out(p_position integer, p_epoch bigint, p_offset bigint, p_first integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -963,6 +997,22 @@ BEGIN ATOMIC
 END
 ;
 
+CREATE OR REPLACE FUNCTION sluice.reserve_pace(p_group integer, p_topic integer, p_key text, p_count integer, p_interval_ms double precision)
+ RETURNS double precision
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_length interval := make_interval(secs => p_count * p_interval_ms / 1000);
+  v_end timestamptz;
+begin
+  insert into sluice.pace as p ("group", topic, key, next_at) values (p_group, p_topic, p_key, v_now + v_length)
+  on conflict ("group", topic, key) do update set next_at = greatest(p.next_at, v_now) + v_length
+  returning next_at into v_end;
+  return extract(epoch from v_end - v_length - clock_timestamp()) * 1000;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.roll_segment(p_topic integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1131,6 +1181,8 @@ comment on column sluice.migrations.hash is 'SHA-256 of the text that was applie
 comment on column sluice.migrations.name is 'The file name without its ending.';
 comment on column sluice.migrations.number is 'The number that the file name begins with; migrations are applied in its order.';
 comment on column sluice.outbox.xid is 'The transaction that sent it. The relay looks for rows by transaction, not by what it has seen, so that none is missed that commits late.';
+comment on column sluice.pace.key is 'The key whose limit it is; empty for a limit of the whole group.';
+comment on column sluice.pace.next_at is 'The time of the next message that nobody has reserved yet; in the past when the limit is not reached.';
 comment on column sluice.partitions.end_offset is 'The offset that the next message will get (Kafka''s log end offset).';
 comment on column sluice.partitions.high_watermark is 'Consumers read below this. A message sent with acks "all" is invisible until synchronous standbys have it, so what can be read is what survives a failover.';
 comment on column sluice.partitions.start_offset is 'The first offset that retention has left.';
@@ -1155,6 +1207,7 @@ comment on function sluice.create_topic_view(integer) is 'Internal: makes the vi
 comment on function sluice.end_offset(integer,integer) is 'The offset that the next message of a partition will get.';
 comment on function sluice.end_retries(integer,bigint,bigint[]) is 'Internal: forgets messages that are over.';
 comment on function sluice.ensure_positions(integer,integer,text) is 'Gives a group a position in every partition of a topic.';
+comment on function sluice.forget_pace(integer) is 'Internal: forgets limits of keys that are idle.';
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
 comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
 comment on function sluice.multiply_32(bigint,bigint) is 'Internal: unsigned 32-bit multiplication.';
@@ -1163,6 +1216,7 @@ comment on function sluice.partition_of_key(text,integer) is 'The partition a ke
 comment on function sluice.put_off(integer,bigint,json) is 'Internal: keeps messages that failed until they are handed over again.';
 comment on function sluice.relay(bigint,pg_snapshot,integer) is 'Internal: moves committed messages from the outbox into the log.';
 comment on function sluice.release_position(integer,bigint) is 'Gives a position back.';
+comment on function sluice.reserve_pace(integer,integer,text,integer,double precision) is 'Internal: reserves messages of a group with a rate limit.';
 comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment and begins the next.';
 comment on function sluice.send(text,json,text,json,integer) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}'').';
 comment on function sluice.start_offset(integer,integer) is 'The first offset of a partition that retention has left.';
@@ -1182,6 +1236,7 @@ comment on table sluice.handed_out is 'Messages that saw processes end, and how 
 comment on table sluice.member is 'A process that consumes. It lives while its session holds the advisory lock (1936487685, member).';
 comment on table sluice.migrations is 'The migrations that were applied to this database, one row each, written in the transaction of the migration.';
 comment on table sluice.outbox is 'Messages of transactions, on their way into the log. A row is here if and only if its message is not in the log.';
+comment on table sluice.pace is 'When a group with a rate limit may hand its next message over. (The generic cell rate algorithm, ITU-T I.371.)';
 comment on table sluice.retry is 'Messages that failed and wait to be handed over again. Their position has passed them. See the view sluice.retries.';
 comment on table sluice.segment is 'A slice of a topic in time: sluice_log.topic_<topic>_segment_<segment>. The highest one is appended to.';
 comment on table sluice.segment_start is 'Where each partition begins in a segment, so that dropping older segments never restarts an offset.';

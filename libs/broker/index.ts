@@ -10,6 +10,7 @@ export {
   type TakenPosition,
 } from "./groups.ts";
 export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } from "./members.ts";
+export { Pace } from "./pace.ts";
 export { Relay } from "./relay.ts";
 export {
   type BegunRetry,

@@ -1,6 +1,7 @@
 import { type Duration, limits, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { type Backoff, exponential } from "./backoff.ts";
 import type { HandlerContext } from "./context.ts";
+import { type RateLimit, rateLimitProblems } from "./rate-limit.ts";
 import type { AnyTopic, Topic } from "./topic.ts";
 
 /** What a handler may do with its message. Returning means done, throwing means try again. */
@@ -39,6 +40,8 @@ export interface ConsumerOptions<Value> {
   readonly commitInterval?: Duration;
   /** Records that may wait in memory per partition, 1 to 100,000. Default 4,096. */
   readonly prefetch?: number;
+  /** How fast the group may go, over all its processes. Default: as fast as it can. */
+  readonly rateLimit?: RateLimit;
   /** What happens to each message. */
   readonly handler: Handler<Value>;
 }
@@ -56,6 +59,7 @@ export interface Consumer<Value> {
   readonly commit: CommitMode;
   readonly commitIntervalMs: number;
   readonly prefetch: number;
+  readonly rateLimit: RateLimit | undefined;
   readonly handler: Handler<Value>;
 }
 
@@ -98,6 +102,7 @@ export function consumer<T extends AnyTopic>(
     commit: options.commit ?? "interval",
     commitIntervalMs: parseDurationMs(options.commitInterval ?? "250ms") ?? 250,
     prefetch: options.prefetch ?? 4_096,
+    rateLimit: options.rateLimit,
     handler: options.handler,
   };
 }
@@ -133,6 +138,7 @@ function consumerProblems(options: ConsumerOptions<never>): Problem[] {
   require(options.commitInterval === undefined ||
     (parseDurationMs(options.commitInterval) ?? 0) >= 10, "commitInterval", "must be a duration of at least 10 ms");
   require(isCount(options.prefetch, 100_000), "prefetch", "must be a whole number from 1 to 100,000");
+  problems.push(...rateLimitProblems(options.rateLimit, options.mode ?? "ordered"));
   require(typeof options.handler === "function", "handler", "must be a function");
   return problems;
 }

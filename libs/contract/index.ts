@@ -18,6 +18,7 @@ export {
   partitionOfKey,
   roundRobin,
 } from "./partitioner.ts";
+export { type RateLimit, rateLimitIntervalMs, rateLimitProblems } from "./rate-limit.ts";
 export type { Acks, ConsumedRecord, Headers, RecordOptions, SendResult } from "./record.ts";
 export { type AnyTopic, type Topic, type TopicOptions, type TopicStorage, topic, type ValueOf } from "./topic.ts";
 export { bytes, isUnstorable, type ValueCodec } from "./value.ts";

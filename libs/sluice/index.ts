@@ -27,6 +27,7 @@ export {
   type PartitionerFactory,
   type PartitionerInput,
   partitionOfKey,
+  type RateLimit,
   type RecordOptions,
   roundRobin,
   type SendResult,

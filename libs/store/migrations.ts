@@ -5,6 +5,7 @@ import outbox from "../../migrations/0003_outbox.sql" with { type: "text" };
 import views from "../../migrations/0004_views.sql" with { type: "text" };
 import append from "../../migrations/0005_append.sql" with { type: "text" };
 import retries from "../../migrations/0006_retries.sql" with { type: "text" };
+import pace from "../../migrations/0014_pace.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -16,4 +17,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0004_views", views),
   defineMigration("0005_append", append),
   defineMigration("0006_retries", retries),
+  defineMigration("0014_pace", pace),
 ];

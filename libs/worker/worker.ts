@@ -5,6 +5,7 @@ import {
   Duty,
   type GroupPosition,
   type Groups,
+  Pace,
   parseRing,
   Relay,
   Retries,
@@ -21,6 +22,7 @@ import { leastReserve } from "./consumer/hand-out-reserve.ts";
 import type { HandlerTransactions } from "./consumer/handler-transaction.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";
+import { RateLimiter } from "./consumer/rate-limiter.ts";
 
 /** How a worker lives. */
 export interface WorkerOptions {
@@ -59,6 +61,8 @@ const surveyMs = 500;
 /** How often old segments are looked for. */
 const retentionMs = 30_000;
 const reconnectMs = 250;
+/** Idle limits of keys that are forgotten with each round of retention. */
+const forgottenPaces = 10_000;
 
 /**
  * All consumers of a process over one session connection: takes part in their groups, owns the partitions that are assigned
@@ -73,6 +77,8 @@ export class Worker {
   readonly #survey = new Signal();
   readonly #writer: PositionWriter;
   readonly #retries: Retries;
+  /** One per group and topic, for all its partitions. */
+  readonly #rateLimiters = new Map<JoinedConsumer, RateLimiter>();
   readonly #started = Promise.withResolvers<void>();
   readonly #run: Promise<void>;
   #session: Session | undefined;
@@ -85,6 +91,13 @@ export class Worker {
     this.#options = options;
     this.#writer = new PositionWriter(context.groups, context.logger, () => this.#owned.values());
     this.#retries = new Retries(context.pool);
+    const pace = new Pace(context.pool);
+    for (const one of joined) {
+      const { rateLimit: limit } = one.consumer;
+      if (limit === undefined) continue;
+      const { group, entry } = one;
+      this.#rateLimiters.set(one, new RateLimiter({ ...context, pace, group, topic: entry.number, limit }));
+    }
     this.#run = this.#live();
   }
 
@@ -226,7 +239,12 @@ export class Worker {
           commitNow: (which) => this.#writer.writeNow(which),
           onFenced: (which) => this.#forget(which),
         },
-        { ...joined, partition: position.partition, position: position.position },
+        {
+          ...joined,
+          partition: position.partition,
+          position: position.position,
+          rateLimiter: this.#rateLimiters.get(joined),
+        },
         taken,
       );
       this.#owned.set(position.position, consumer);
@@ -271,13 +289,8 @@ export class Worker {
     try {
       await this.#writer.write(consumers);
     } catch (error) {
-      this.#context.logger.log(
-        "warn",
-        "positions could not be written; what was done since will be handed over again",
-        {
-          error: toError(error),
-        },
-      );
+      const trouble = "positions could not be written; what was done since will be handed over again";
+      this.#context.logger.log("warn", trouble, { error: toError(error) });
     }
     return inTime.every(Boolean);
   }
@@ -370,6 +383,7 @@ export class Worker {
         onTaken: () => undefined,
         round: async () => {
           for (const entry of await listTopics(pool)) await log.trim(entry);
+          await new Pace(pool).forget(forgottenPaces);
           return retentionMs;
         },
       }),

@@ -9,6 +9,7 @@ import { HandOutReserve } from "./hand-out-reserve.ts";
 import type { HandlerTransactions } from "./handler-transaction.ts";
 import { pause } from "./pause.ts";
 import { Progress } from "./progress.ts";
+import type { RateLimiter } from "./rate-limiter.ts";
 import { RetryKeeper } from "./retry-keeper.ts";
 import { TaskRunner, waitingMessages } from "./task-runner.ts";
 
@@ -69,6 +70,7 @@ export class PartitionConsumer implements DeliveryOwner {
       readonly group: number;
       readonly partition: number;
       readonly position: number;
+      readonly rateLimiter: RateLimiter | undefined;
     },
     taken: TakenPosition,
   ) {
@@ -95,6 +97,7 @@ export class PartitionConsumer implements DeliveryOwner {
       failures: new FailurePolicy({ ...context, ...home, keeper, signal }),
       clock,
       signal,
+      rateLimiter: home.rateLimiter,
       onFenced: () => this.fence(),
       onPause: () => this.#halt(),
       onRoom: () => this.#wake.raise(),

@@ -8,6 +8,7 @@ import type { Attempt, FailurePolicy } from "./failure-policy.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { pause } from "./pause.ts";
 import type { Progress } from "./progress.ts";
+import type { RateLimiter } from "./rate-limiter.ts";
 import { type RetryKeeper, retriedBatch } from "./retry-keeper.ts";
 
 /** What a runner works with. */
@@ -18,6 +19,8 @@ export interface TaskRunnerContext {
   readonly keeper: RetryKeeper;
   readonly failures: FailurePolicy;
   readonly clock: Clock;
+  /** `undefined`: as fast as it can. */
+  readonly rateLimiter: RateLimiter | undefined;
   /** Aborted when the partition is no longer this process's. */
   readonly signal: AbortSignal;
   /** The partition has another owner. */
@@ -38,6 +41,8 @@ interface Task {
   attempt: number;
   /** Whether it has a row in sluice.retry, and the position may pass it. */
   isPutOff: boolean;
+  /** Whether it has its turn under the rate limit. */
+  hasTurn?: boolean;
 }
 
 /** Characters of values that may wait in memory per partition, beside the consumer's `prefetch`. */
@@ -65,6 +70,8 @@ export class TaskRunner {
   /** Messages that were put off. */
   #waiting = 0;
   #isStopped = false;
+  /** Aborted when nothing more begins. */
+  readonly #stopping = new AbortController();
   #wantsRoom = false;
   #idle: Deferred<void> | undefined;
 
@@ -98,6 +105,7 @@ export class TaskRunner {
   /** Begins nothing any more. */
   stop(): void {
     this.#isStopped = true;
+    this.#stopping.abort();
     this.#queue.stop();
   }
 
@@ -142,7 +150,7 @@ export class TaskRunner {
       const task = tasks[index] as Task;
       if (this.#isOrdered) {
         await pause(clock, dueInMs, signal);
-        if (this.#isStopped) return;
+        if (!(await this.#waitForTurn(task))) return;
         this.#running += 1;
         await this.#untilOver(task, this.#deliverAgain(task));
       } else if (inHand) {
@@ -156,9 +164,10 @@ export class TaskRunner {
   /** Ordered mode needs no queue: the next record waits until this one is over, whatever it takes. */
   #handleInOrder(batch: ReadBatch, index: number, attempt: number): Promise<void> | undefined {
     this.#running += 1;
-    const { owner, consumer } = this.#context;
-    const outcome = attempt > consumer.attempts ? neverFinished : deliver(owner, batch, index, attempt);
+    const { owner, consumer, rateLimiter } = this.#context;
     const offset = batch.baseOffset + index;
+    if (rateLimiter !== undefined) return this.#handleInTurn(batch, index, attempt);
+    const outcome = attempt > consumer.attempts ? neverFinished : deliver(owner, batch, index, attempt);
     if (!(outcome instanceof Promise) && outcome.kind === "done") {
       this.#context.progress.done(offset);
       this.#leave();
@@ -168,6 +177,28 @@ export class TaskRunner {
       { key: null, offset, characters: 0, record: { batch, index }, attempt, isPutOff: false },
       outcome,
     );
+  }
+
+  async #handleInTurn(batch: ReadBatch, index: number, attempt: number): Promise<void> {
+    const offset = batch.baseOffset + index;
+    const task: Task = { key: null, offset, characters: 0, record: { batch, index }, attempt, isPutOff: false };
+    if (!(await this.#waitForTurn(task))) {
+      this.#leave();
+      return;
+    }
+    const { owner, consumer } = this.#context;
+    await this.#untilOver(task, attempt > consumer.attempts ? neverFinished : deliver(owner, batch, index, attempt));
+  }
+
+  /** Resolves with whether it may be handed over; not when nothing begins any more. */
+  async #waitForTurn(task: Task): Promise<boolean> {
+    const { rateLimiter, clock } = this.#context;
+    if (rateLimiter !== undefined) {
+      const { signal } = this.#stopping;
+      const waitMs = (await rateLimiter.turnOf(task.key, signal)) - performance.now();
+      if (waitMs > 0) await pause(clock, waitMs, signal);
+    }
+    return !this.#isStopped;
   }
 
   async #untilOver(task: Task, first: Outcome | Promise<Outcome>): Promise<void> {
@@ -182,7 +213,7 @@ export class TaskRunner {
       // Nothing runs meanwhile, so a stop need not wait for it.
       this.#leave();
       await pause(this.#context.clock, next.delayMs, this.#context.signal);
-      if (this.#isStopped) return;
+      if (!(await this.#waitForTurn(task))) return;
       this.#running += 1;
     }
     if (task.isPutOff) await this.#forget(task);
@@ -192,6 +223,11 @@ export class TaskRunner {
 
   #begin(task: Task): void {
     this.#running += 1;
+    if (this.#context.rateLimiter !== undefined && task.hasTurn !== true) {
+      void this.#takeTurn(task, this.#context.rateLimiter);
+      return;
+    }
+    task.hasTurn = false;
     const { record, attempt } = task;
     const outcome =
       record === undefined
@@ -202,6 +238,23 @@ export class TaskRunner {
     if (outcome instanceof Promise) outcome.then((settled) => this.#settle(task, settled));
     // Never synchronously: a queue of handlers that do not wait would otherwise be a recursion.
     else queueMicrotask(() => this.#settle(task, outcome));
+  }
+
+  /** A task gives its place to others until its turn has come. Whoever waits for the whole group's pace waits in line. */
+  async #takeTurn(task: Task, rateLimiter: RateLimiter): Promise<void> {
+    if (rateLimiter.isPerKey) {
+      const waitMs = (await rateLimiter.turnOf(task.key, this.#stopping.signal)) - performance.now();
+      this.#queue.putOff();
+      this.#leave();
+      task.hasTurn = true;
+      this.#context.clock.after(Math.max(0, waitMs), () => this.#queue.resume(task));
+      return;
+    }
+    const mayRun = await this.#waitForTurn(task);
+    this.#leave();
+    if (!mayRun) return;
+    task.hasTurn = true;
+    this.#begin(task);
   }
 
   /** Hands over a message that was put off: its attempt is counted first. Done when it turns out to be done already. */

@@ -1,0 +1,65 @@
+import type { Pace } from "@sluice/broker";
+import { type RateLimit, rateLimitIntervalMs } from "@sluice/contract";
+import { type Clock, type Logger, toError } from "@sluice/kernel";
+import { GatheredCalls } from "./gathered-calls.ts";
+import { pause } from "./pause.ts";
+
+/** What a limiter works with. */
+export interface RateLimiterContext {
+  readonly pace: Pace;
+  readonly group: number;
+  readonly topic: number;
+  readonly limit: RateLimit;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** Reserved at once at most: what a process reserves and does not use is lost for the others. */
+const reservedMessages = 64;
+const tryAgainMs = 500;
+
+/**
+ * Keeps a group's handlers to its rate over all processes: each reserves in the database what it is about to hand over, as
+ * much as waits and no more, and lets it go at the times that it got.
+ */
+export class RateLimiter {
+  readonly #context: RateLimiterContext;
+  readonly #intervalMs: number;
+  readonly #ofGroup: GatheredCalls<null, number>;
+
+  constructor(context: RateLimiterContext) {
+    this.#context = context;
+    this.#intervalMs = rateLimitIntervalMs(context.limit);
+    this.#ofGroup = new GatheredCalls(reservedMessages, async (items) => {
+      const at = performance.now() + (await this.#reserve("", items.length));
+      return items.map((_, index) => at + index * this.#intervalMs);
+    });
+  }
+
+  /** Whether each key has a limit of its own. */
+  get isPerKey(): boolean {
+    return this.#context.limit.scope === "key";
+  }
+
+  /** When a message of this key may be handed over, by `performance.now()`. Waits for the database as long as need be, but not past the abort. */
+  async turnOf(key: string | null, signal: AbortSignal): Promise<number> {
+    const { clock, logger } = this.#context;
+    while (!signal.aborted) {
+      try {
+        if (!this.isPerKey) return await this.#ofGroup.add(null);
+        // Messages without a key have no limit to share.
+        if (key === null) return 0;
+        return performance.now() + (await this.#reserve(key, 1));
+      } catch (error) {
+        logger.log("warn", "the pace could not be reserved; it is tried again", { error: toError(error) });
+        await pause(clock, tryAgainMs, signal);
+      }
+    }
+    return 0;
+  }
+
+  #reserve(key: string, count: number): Promise<number> {
+    const { pace, group, topic } = this.#context;
+    return pace.reserve(group, topic, key, count, this.#intervalMs);
+  }
+}

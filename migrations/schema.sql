@@ -11,10 +11,12 @@ create schema topics;
 
 create sequence sluice.consumer_group_group_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.consumer_group."group"
 create sequence sluice.dead_letter_dead_letter_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.dead_letter.dead_letter
+create sequence sluice.delayed_delayed_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.delayed.delayed
 create sequence sluice.member_member_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.member.member
 create sequence sluice.outbox_outbox_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.outbox.outbox
 create sequence sluice.position_position_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice."position"."position"
 create sequence sluice.producer_number as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
+create sequence sluice.schedule_schedule_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.schedule.schedule
 create sequence sluice.topic_topic_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.topic.topic
 
 -- Tables
@@ -48,6 +50,23 @@ create table sluice.dead_letter (
   constraint dead_letter_reason_known CHECK ((reason = ANY (ARRAY['exhausted'::text, 'schema'::text]))),
   constraint dead_letter_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
   constraint dead_letter_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+);
+
+create table sluice.delayed (
+  delayed bigint generated always as identity not null,
+  due timestamp with time zone not null,
+  topic integer not null,
+  partition integer not null,
+  key text,
+  value text not null,
+  attributes text,
+  queued_at timestamp with time zone default clock_timestamp() not null,
+  constraint delayed_pkey PRIMARY KEY (delayed),
+  constraint delayed_attributes_form CHECK ((attributes ~~ '{_%}'::text)),
+  constraint delayed_attributes_size CHECK ((octet_length(attributes) <= 32768)),
+  constraint delayed_due_range CHECK (((due >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (due < '10000-01-01 00:00:00+00'::timestamp with time zone))),
+  constraint delayed_key_size CHECK ((octet_length(key) <= 1024)),
+  constraint delayed_value_size CHECK ((octet_length(value) <= 1048576))
 );
 
 create table sluice.done (
@@ -162,6 +181,40 @@ create table sluice.retry (
   constraint retry_blocks_known CHECK ((blocks = ANY (ARRAY['partition'::text, 'key'::text, 'nothing'::text])))
 ) with (fillfactor=70);
 
+create table sluice.schedule (
+  schedule integer generated always as identity not null,
+  name text not null,
+  topic integer not null,
+  cron text,
+  every_ms bigint,
+  time_zone text not null,
+  key text,
+  value text not null,
+  headers text not null,
+  missed text not null,
+  paused boolean default false not null,
+  next_at timestamp with time zone,
+  last_at timestamp with time zone,
+  last_tick timestamp with time zone,
+  last_id text,
+  revision bigint default 0 not null,
+  declared_by text not null,
+  declared_at timestamp with time zone default clock_timestamp() not null,
+  constraint schedule_pkey PRIMARY KEY (schedule),
+  constraint schedule_name_unique UNIQUE (name),
+  constraint schedule_cadence CHECK (((cron IS NULL) <> (every_ms IS NULL))),
+  constraint schedule_cron_length CHECK (((length(cron) >= 1) AND (length(cron) <= 200))),
+  constraint schedule_declared_by_length CHECK (((length(declared_by) >= 1) AND (length(declared_by) <= 200))),
+  constraint schedule_every_range CHECK (((every_ms >= 1000) AND (every_ms <= '31622400000'::bigint))),
+  constraint schedule_headers_size CHECK ((octet_length(headers) <= 16384)),
+  constraint schedule_key_size CHECK ((octet_length(key) <= 1024)),
+  constraint schedule_missed_known CHECK ((missed = ANY (ARRAY['skip'::text, 'once'::text, 'all'::text]))),
+  constraint schedule_name_length CHECK (((length(name) >= 1) AND (length(name) <= 120))),
+  constraint schedule_time_zone_length CHECK (((length(time_zone) >= 1) AND (length(time_zone) <= 100))),
+  constraint schedule_value_size CHECK ((octet_length(value) <= 1048576)),
+  constraint schedule_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+);
+
 create table sluice.segment (
   topic integer not null,
   segment integer not null,
@@ -211,6 +264,10 @@ create table sluice.topic (
   constraint topic_segment_positive CHECK (((segment_ms > 0) AND (segment_bytes > 0)))
 );
 
+-- Indexes
+
+CREATE INDEX delayed_due ON sluice.delayed USING btree (due, delayed);
+
 -- Views
 
 create view sluice.dead_letters as
@@ -230,6 +287,18 @@ create view sluice.dead_letters as
     d.died_at
    FROM ((sluice.dead_letter d
      JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic));
+
+create view sluice.delayed_messages as
+ SELECT t.name AS topic,
+    d.partition,
+    d.key,
+    (d.value)::json AS value,
+    COALESCE(((d.attributes)::json -> 'headers'::text), '{}'::json) AS headers,
+    d.due,
+    ('d-'::text || d.delayed) AS id,
+    d.queued_at
+   FROM (sluice.delayed d
      JOIN sluice.topic t USING (topic));
 
 create view sluice.groups as
@@ -330,6 +399,29 @@ create view sluice.retries as
      JOIN sluice."position" p USING ("position"))
      JOIN sluice.consumer_group g ON ((g."group" = p."group")))
      JOIN sluice.topic t ON ((t.topic = p.topic)));
+
+create view sluice.schedules as
+ SELECT s.name,
+    t.name AS topic,
+    s.cron,
+    ((s.every_ms)::double precision * '00:00:00.001'::interval) AS every,
+    s.time_zone,
+    s.key,
+    (s.value)::json AS value,
+    (s.headers)::json AS headers,
+    s.missed,
+    s.paused,
+        CASE
+            WHEN (NOT s.paused) THEN s.next_at
+            ELSE NULL::timestamp with time zone
+        END AS next_run,
+    s.last_at AS last_run,
+    s.last_tick,
+    s.last_id,
+    s.declared_by,
+    s.declared_at
+   FROM (sluice.schedule s
+     JOIN sluice.topic t USING (topic));
 
 create view sluice.topics as
  SELECT name,
@@ -721,6 +813,64 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.declare_schedule(p_name text, p_topic integer, p_cron text, p_every_ms bigint, p_time_zone text, p_key text, p_value text, p_headers text, p_missed text, p_next_ms bigint, p_declared_by text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into sluice.schedule as s (name, topic, cron, every_ms, time_zone, key, value, headers, missed, next_at, declared_by)
+  values (p_name, p_topic, p_cron, p_every_ms, p_time_zone, p_key, p_value, p_headers, p_missed, sluice.time_of_ms(p_next_ms), p_declared_by)
+  on conflict (name) do update set
+    topic = excluded.topic, cron = excluded.cron, every_ms = excluded.every_ms, time_zone = excluded.time_zone, key = excluded.key,
+    value = excluded.value, headers = excluded.headers, missed = excluded.missed,
+    next_at = case when (s.cron, s.every_ms, s.time_zone) is distinct from (excluded.cron, excluded.every_ms, excluded.time_zone)
+      then excluded.next_at else s.next_at end,
+    revision = s.revision + 1, declared_by = excluded.declared_by, declared_at = clock_timestamp()
+  where (s.topic, s.cron, s.every_ms, s.time_zone, s.key, s.value, s.headers, s.missed) is distinct from
+    (excluded.topic, excluded.cron, excluded.every_ms, excluded.time_zone, excluded.key, excluded.value, excluded.headers, excluded.missed);
+  if found then perform pg_notify('sluice', 'schedule'); end if;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.delayed_insert(p_topic integer, p_messages json, p_due_ms bigint, p_delay_ms bigint, p_ring boolean)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_due timestamptz := sluice.due_time(
+    sluice.time_of_ms(p_due_ms), (p_delay_ms / 1000) * interval '1 second' + (p_delay_ms % 1000) * interval '1 millisecond');
+  v_numbers text;
+begin
+  with inserted as (
+    insert into sluice.delayed (due, topic, partition, key, value, attributes)
+    select v_due, p_topic, (m.message ->> 'partition')::integer, m.message ->> 'key', (m.message -> 'value')::text,
+      nullif((m.message -> 'attributes')::text, 'null')
+    from json_array_elements(p_messages) with ordinality as m(message, number)
+    order by m.number
+    returning delayed)
+  select string_agg(delayed::text, ',' order by delayed) into v_numbers from inserted;
+  if p_ring then perform sluice.ring_for_due(v_due); end if;
+  return v_numbers;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.due_time(p_at timestamp with time zone, p_delay interval)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_due timestamptz := coalesce(p_at, clock_timestamp() + p_delay);
+begin
+  if p_at is not null and p_delay is not null then
+    raise exception 'sluice: deliver_at and delay exclude each other' using errcode = '22023';
+  end if;
+  if not isfinite(v_due) or v_due >= '10000-01-01 00:00:00+00' then
+    raise exception 'sluice: a message must be due before the year 10000; nothing was sent' using errcode = '22008';
+  end if;
+  return greatest(v_due, '1970-01-01 00:00:00+00');
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.end_offset(p_topic integer, p_partition integer)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -774,6 +924,45 @@ begin
       select from sluice.position where "group" = p_group and topic = p_topic and partition = v_partition)
     on conflict ("group", topic, partition) do nothing;
   end loop;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.find_schedule(p_name text)
+ RETURNS sluice.schedule
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_schedule sluice.schedule%rowtype;
+begin
+  select * into v_schedule from sluice.schedule s where s.name = p_name for update;
+  if not found then
+    raise exception 'sluice: there is no schedule %', quote_literal(p_name)
+      using errcode = '42704', hint = 'select name from sluice.schedules;';
+  end if;
+  return v_schedule;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.fire_schedule(p_epoch bigint, p_schedule integer, p_revision bigint, p_ticks_ms bigint[], p_next_ms bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_schedule sluice.schedule%rowtype;
+  v_tick_ms bigint;
+begin
+  perform sluice.assert_duty(4, p_epoch);
+  select * into v_schedule from sluice.schedule s
+  where s.schedule = p_schedule and s.revision = p_revision and not s.paused for update;
+  if not found then return false; end if;
+  foreach v_tick_ms in array p_ticks_ms loop
+    if sluice.time_of_ms(v_tick_ms) > clock_timestamp() then
+      raise exception 'sluice: a tick of schedule % has not come yet', quote_literal(v_schedule.name) using errcode = '22023';
+    end if;
+    perform sluice.send_scheduled(v_schedule, sluice.time_of_ms(v_tick_ms));
+  end loop;
+  update sluice.schedule s set next_at = sluice.time_of_ms(p_next_ms), revision = s.revision + 1 where s.schedule = p_schedule;
+  return true;
 end $function$
 ;
 
@@ -835,6 +1024,64 @@ begin
     v_done := v_done or found;
   end if;
   return case when v_done then 'done' else 'already' end;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.move_delayed(p_epoch bigint, p_floor timestamp with time zone, p_limit integer, p_bytes bigint)
+ RETURNS TABLE(moved integer, rings text[], floor timestamp with time zone, wait_ms double precision)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  v_now timestamptz;
+  v_floor timestamptz := coalesce(p_floor, '-infinity');
+  v_next timestamptz;
+  v_topic record;
+begin
+  perform sluice.assert_duty(3, p_epoch);
+  v_now := clock_timestamp();
+  moved := 0;
+  rings := '{}';
+  for v_topic in
+    with picked as materialized (
+      select d.due, d.delayed, octet_length(d.value) as bytes from sluice.delayed d
+      where d.due >= v_floor and d.due <= v_now
+      order by d.due, d.delayed limit p_limit for update skip locked),
+    fitting as materialized (
+      select s.delayed from (
+        select p.delayed, sum(p.bytes) over (order by p.due, p.delayed) - p.bytes as before from picked p
+      ) s where s.before < p_bytes),
+    gone as (
+      delete from sluice.delayed d using fitting f where d.delayed = f.delayed returning d.*),
+    batch as (
+      select g.topic, g.partition, count(*)::integer as count,
+        case when count(g.key) > 0 then '[' || string_agg(coalesce(to_json(g.key)::text, 'null'), ',' order by g.due, g.delayed) || ']' end as keys,
+        '[' || string_agg(g.value, ',' order by g.due, g.delayed) || ']' as records,
+        -- The id that the sender was told goes along: into the attributes where there are some.
+        '[' || string_agg(coalesce(left(g.attributes, -1) || ',', '{') || '"id":"d-' || g.delayed || '"}', ',' order by g.due, g.delayed) || ']' as attributes
+      from gone g group by g.topic, g.partition)
+    select b.topic,
+      sum(b.count)::integer as moved,
+      array_agg(b.partition order by b.partition) as partitions,
+      array_agg(b.count order by b.partition) as counts,
+      string_agg(coalesce(b.keys, '[]'), repeat(E'\x1e', 32) order by b.partition) as keys,
+      string_agg(b.records, repeat(E'\x1e', 32) order by b.partition) as records,
+      string_agg(b.attributes, repeat(E'\x1e', 32) order by b.partition) as attributes
+    from batch b group by b.topic order by b.topic
+  loop
+    execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, null)', v_topic.topic)
+      using v_topic.partitions, v_topic.counts, v_topic.keys, v_topic.records, v_topic.attributes, current_setting('synchronous_commit');
+    moved := moved + v_topic.moved;
+    rings := rings || (v_topic.topic || ' ' || array_to_string(v_topic.partitions, ' '));
+  end loop;
+  select d.due into v_next from sluice.delayed d where d.due >= v_floor order by d.due, d.delayed limit 1;
+  floor := least(v_next, v_now - interval '2 seconds');
+  wait_ms := extract(epoch from v_next - clock_timestamp()) * 1000;
+  return next;
 end $function$
 ;
 
@@ -901,6 +1148,17 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.pause_schedule(name text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_schedule sluice.schedule%rowtype := sluice.find_schedule(pause_schedule.name);
+begin
+  update sluice.schedule s set paused = true, revision = s.revision + 1 where s.schedule = v_schedule.schedule;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.put_off(p_position integer, p_epoch bigint, p_messages json)
  RETURNS TABLE("offset" bigint, outcome text)
  LANGUAGE plpgsql
@@ -933,6 +1191,17 @@ begin
       returning "offset")
     select f."offset", case when a."offset" is null and d."offset" is null then 'already' else 'put off' end
     from failed f left join again a using ("offset") left join added d using ("offset");
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.recall(id text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if recall.id is null or recall.id !~ '^d-[0-9]{1,18}$' then return false; end if;
+  delete from sluice.delayed d where d.delayed = substr(recall.id, 3)::bigint;
+  return found;
 end $function$
 ;
 
@@ -997,6 +1266,17 @@ BEGIN ATOMIC
 END
 ;
 
+CREATE OR REPLACE FUNCTION sluice.remove_schedule(name text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_schedule sluice.schedule%rowtype := sluice.find_schedule(remove_schedule.name);
+begin
+  delete from sluice.schedule s where s.schedule = v_schedule.schedule;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.reserve_pace(p_group integer, p_topic integer, p_key text, p_count integer, p_interval_ms double precision)
  RETURNS double precision
  LANGUAGE plpgsql
@@ -1010,6 +1290,30 @@ begin
   on conflict ("group", topic, key) do update set next_at = greatest(p.next_at, v_now) + v_length
   returning next_at into v_end;
   return extract(epoch from v_end - v_length - clock_timestamp()) * 1000;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.resume_schedule(name text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_schedule sluice.schedule%rowtype := sluice.find_schedule(resume_schedule.name);
+begin
+  update sluice.schedule s set paused = false, next_at = null, revision = s.revision + 1
+  where s.schedule = v_schedule.schedule and s.paused;
+  if found then perform pg_notify('sluice', 'schedule'); end if;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.ring_for_due(p_due timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if p_due < clock_timestamp() + interval '300 milliseconds' then
+    perform pg_notify('sluice', 'delay');
+  end if;
 end $function$
 ;
 
@@ -1047,15 +1351,28 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION sluice.send(topic text, value json, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer)
+CREATE OR REPLACE FUNCTION sluice.run_schedule(name text)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_schedule sluice.schedule%rowtype := sluice.find_schedule(run_schedule.name);
+begin
+  return sluice.send_scheduled(v_schedule, clock_timestamp());
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.send(topic text, value json, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer, deliver_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval)
  RETURNS text
  LANGUAGE plpgsql
 AS $function$
 declare
   v_topic sluice.topic%rowtype;
   v_partition integer := send.partition;
+  v_attributes text;
   v_name text;
   v_header text;
+  v_due timestamptz;
   v_id text;
 begin
   select * into v_topic from sluice.topic t where t.name = send.topic;
@@ -1080,6 +1397,7 @@ begin
         raise exception 'sluice: header % must be a string', quote_literal(v_name) using errcode = '22023';
       end if;
     end loop;
+    v_attributes := json_build_object('headers', send.headers)::text;
   end if;
   if v_partition is null then
     v_partition := coalesce(
@@ -1088,10 +1406,38 @@ begin
     raise exception 'sluice: topic % has partitions 0 to %, not %', quote_literal(send.topic), v_topic.partitions - 1, v_partition
       using errcode = '22023';
   end if;
+  if send.deliver_at is null and send.delay is null then
+    insert into sluice.outbox (topic, partition, key, value, attributes)
+    values (v_topic.topic, v_partition, send.key, send.value::text, v_attributes)
+    returning 'o-' || outbox into v_id;
+    perform pg_notify('sluice', 'outbox');
+  else
+    v_due := sluice.due_time(send.deliver_at, send.delay);
+    insert into sluice.delayed (due, topic, partition, key, value, attributes)
+    values (v_due, v_topic.topic, v_partition, send.key, send.value::text, v_attributes)
+    returning 'd-' || delayed into v_id;
+    perform sluice.ring_for_due(v_due);
+  end if;
+  return v_id;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.send_scheduled(p_schedule sluice.schedule, p_tick timestamp with time zone)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_partitions integer := (select t.partitions from sluice.topic t where t.topic = p_schedule.topic);
+  v_headers jsonb := p_schedule.headers::jsonb || jsonb_build_object('sluice-schedule', p_schedule.name,
+    'sluice-tick', to_char(p_tick at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+  v_id text;
+begin
   insert into sluice.outbox (topic, partition, key, value, attributes)
-  values (v_topic.topic, v_partition, send.key, send.value::text,
-    case when send.headers is not null then json_build_object('headers', send.headers)::text end)
+  values (p_schedule.topic,
+    coalesce(sluice.partition_of_key(p_schedule.key, v_partitions), floor(random() * v_partitions)::integer),
+    p_schedule.key, p_schedule.value, jsonb_build_object('headers', v_headers)::text)
   returning 'o-' || outbox into v_id;
+  update sluice.schedule s set last_at = clock_timestamp(), last_tick = p_tick, last_id = v_id where s.schedule = p_schedule.schedule;
   perform pg_notify('sluice', 'outbox');
   return v_id;
 end $function$
@@ -1159,6 +1505,13 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.time_of_ms(p_ms bigint)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE PARALLEL SAFE STRICT
+RETURN (('1970-01-01 00:00:00+00'::timestamp with time zone + (((p_ms / 1000))::double precision * '00:00:01'::interval)) + (((p_ms % (1000)::bigint))::double precision * '00:00:00.001'::interval))
+;
+
 -- Comments
 
 comment on column sluice."position".crashes is 'Processes that ended while next_offset was below suspect_to.';
@@ -1169,6 +1522,12 @@ comment on column sluice."position".next_offset is 'Everything below is done.';
 comment on column sluice."position".owner is 'The member that took it last; null when it was given back. The session lock (1936487684, position) says whether it still has it.';
 comment on column sluice."position".suspect_to is 'Messages below were possibly being handled when a process ended.';
 comment on column sluice.dead_letters.reason is 'exhausted: its last attempt failed. schema: it does not fit the topic''s schema.';
+comment on column sluice.delayed.delayed is 'Its id is d-<this>.';
+comment on column sluice.delayed.due is 'By the database''s clock; never earlier does the message enter the log.';
+comment on column sluice.delayed_messages.due is 'Not earlier by the database''s clock does it enter the log, and little later while an app runs.';
+comment on column sluice.delayed_messages.id is 'What sluice.recall takes, and the message''s id for ever.';
+comment on column sluice.delayed_messages.queued_at is 'When it was sent.';
+comment on column sluice.delayed_messages.value is 'As it will stand in the log: JSON, or base64 text where the topic holds bytes.';
 comment on column sluice.lag.committed_offset is 'Everything below is done.';
 comment on column sluice.lag.lag is 'Messages not done yet, as of the last time the position was written.';
 comment on column sluice.lag.oldest_age is 'How long the oldest message that is not done has been in the log; null when there is none.';
@@ -1192,6 +1551,15 @@ comment on column sluice.retries.due is 'When it will be handed over again; null
 comment on column sluice.retry.attempt is 'How often it was handed over, counted when that happens.';
 comment on column sluice.retry.blocks is 'What waits for it: its partition, the messages of its key, or nothing.';
 comment on column sluice.retry.due is 'When it will be handed over again; null while it is in a handler''s hands.';
+comment on column sluice.schedule.next_at is 'The next tick; null: the duty that sends computes it from now.';
+comment on column sluice.schedule.revision is 'Counts the changes. Who computed from an older row changes nothing.';
+comment on column sluice.schedules.declared_by is 'The app whose declaration it is.';
+comment on column sluice.schedules.every is 'The span between ticks, counted from 1970 in UTC; null where there is a cron.';
+comment on column sluice.schedules.last_id is 'The id of the message that it sent last.';
+comment on column sluice.schedules.last_run is 'When it sent last.';
+comment on column sluice.schedules.last_tick is 'For which tick it sent last.';
+comment on column sluice.schedules.missed is 'What becomes of ticks that passed while nobody ran: skip, once for all of them, or all of them.';
+comment on column sluice.schedules.next_run is 'The next tick; null while it is paused.';
 comment on column sluice.topic.compression is 'auto: lz4 where the server has it, else none. pglz. none.';
 comment on column sluice.topic.encoding is 'json: values are JSON. bytes: values are base64 text in the log and bytea in the view.';
 comment on column sluice.topic.topic is 'Names the topic''s table, sluice_log.topic_<n>; never reused.';
@@ -1204,25 +1572,40 @@ comment on function sluice.create_append_function(integer) is 'Internal: makes a
 comment on function sluice.create_segment_table(integer,integer) is 'Internal: the table of a segment.';
 comment on function sluice.create_topic(text,integer,text,text,bigint,bigint,bigint,bigint) is 'Creates a topic, or returns the number of the one that has the name.';
 comment on function sluice.create_topic_view(integer) is 'Internal: makes the view topics.<name>.';
+comment on function sluice.declare_schedule(text,integer,text,bigint,text,text,text,text,text,bigint,text) is 'Internal: keeps a schedule as an app declares it.';
+comment on function sluice.delayed_insert(integer,json,bigint,bigint,boolean) is 'Internal: writes messages that come later.';
+comment on function sluice.due_time(timestamp with time zone,interval) is 'Internal: when a delayed message is due.';
 comment on function sluice.end_offset(integer,integer) is 'The offset that the next message of a partition will get.';
 comment on function sluice.end_retries(integer,bigint,bigint[]) is 'Internal: forgets messages that are over.';
 comment on function sluice.ensure_positions(integer,integer,text) is 'Gives a group a position in every partition of a topic.';
+comment on function sluice.find_schedule(text) is 'Internal: a schedule by its name.';
+comment on function sluice.fire_schedule(bigint,integer,bigint,bigint[],bigint) is 'Internal: sends what a schedule says and moves it on.';
 comment on function sluice.forget_pace(integer) is 'Internal: forgets limits of keys that are idle.';
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
 comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
+comment on function sluice.move_delayed(bigint,timestamp with time zone,integer,bigint) is 'Internal: moves what is due into the log.';
 comment on function sluice.multiply_32(bigint,bigint) is 'Internal: unsigned 32-bit multiplication.';
 comment on function sluice.outbox_insert(integer,json,boolean) is 'Internal: writes messages to the outbox.';
 comment on function sluice.partition_of_key(text,integer) is 'The partition a key goes to: Kafka''s murmur2. The same as the producers compute.';
+comment on function sluice.pause_schedule(text) is 'Stops a schedule until sluice.resume_schedule(name).';
 comment on function sluice.put_off(integer,bigint,json) is 'Internal: keeps messages that failed until they are handed over again.';
+comment on function sluice.recall(text) is 'Takes a delayed message back: select sluice.recall(''d-17''). Whether it will never be delivered.';
 comment on function sluice.relay(bigint,pg_snapshot,integer) is 'Internal: moves committed messages from the outbox into the log.';
 comment on function sluice.release_position(integer,bigint) is 'Gives a position back.';
+comment on function sluice.remove_schedule(text) is 'Removes a schedule for good, unless an app that still declares it starts.';
 comment on function sluice.reserve_pace(integer,integer,text,integer,double precision) is 'Internal: reserves messages of a group with a rate limit.';
+comment on function sluice.resume_schedule(text) is 'Lets a paused schedule go on from its next tick.';
+comment on function sluice.ring_for_due(timestamp with time zone) is 'Internal: wakes the mover of delayed messages for one that is due soon.';
 comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment and begins the next.';
-comment on function sluice.send(text,json,text,json,integer) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}'').';
+comment on function sluice.run_schedule(text) is 'Sends a schedule''s message now.';
+comment on function sluice.send(text,json,text,json,integer,timestamp with time zone,interval) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}''). Later with deliver_at => a time or delay => an interval.';
+comment on function sluice.send_scheduled(sluice.schedule,timestamp with time zone) is 'Internal: sends a schedule''s message for a tick.';
 comment on function sluice.start_offset(integer,integer) is 'The first offset of a partition that retention has left.';
 comment on function sluice.take_duty(integer,text) is 'Takes a duty under a new epoch.';
 comment on function sluice.take_over(integer,integer,integer) is 'Takes a position over under a new epoch, and tells what may have ended its last owner.';
 comment on function sluice.take_position(integer,integer) is 'Takes a position over under a new epoch.';
+comment on function sluice.time_of_ms(bigint) is 'Internal: milliseconds since 1970 as a time.';
+comment on index sluice.delayed_due is 'What is due next, and in which order.';
 comment on schema sluice is 'Sluice, a message broker inside Postgres: its tables, views and functions.';
 comment on schema sluice_log is 'Sluice: the tables and append functions of topics, named by topic number. Read topics.<name> instead.';
 comment on schema topics is 'Sluice: a view per topic that shows its messages one by one.';
@@ -1230,6 +1613,7 @@ comment on sequence sluice.producer_number is 'A number for every producer that 
 comment on table sluice."position" is 'How far a group is in a partition. See the views sluice.groups and sluice.lag.';
 comment on table sluice.consumer_group is 'A consumer group: who shares its name shares the work. See the view sluice.groups.';
 comment on table sluice.dead_letter is 'What a group could not handle, whole. See the view sluice.dead_letters.';
+comment on table sluice.delayed is 'Messages that are not due yet. A row is here if and only if its message is neither in the log nor recalled. See the view sluice.delayed_messages.';
 comment on table sluice.done is 'Messages done in their handler''s transaction and not yet folded into the position.';
 comment on table sluice.duty is 'What one process at a time does for all. The session lock (1936487686, duty) picks it, the epoch fences it.';
 comment on table sluice.handed_out is 'Messages that saw processes end, and how often they were handed over since; gone when the position has passed them.';
@@ -1238,15 +1622,18 @@ comment on table sluice.migrations is 'The migrations that were applied to this 
 comment on table sluice.outbox is 'Messages of transactions, on their way into the log. A row is here if and only if its message is not in the log.';
 comment on table sluice.pace is 'When a group with a rate limit may hand its next message over. (The generic cell rate algorithm, ITU-T I.371.)';
 comment on table sluice.retry is 'Messages that failed and wait to be handed over again. Their position has passed them. See the view sluice.retries.';
+comment on table sluice.schedule is 'What is sent by the clock. See the view sluice.schedules.';
 comment on table sluice.segment is 'A slice of a topic in time: sluice_log.topic_<topic>_segment_<segment>. The highest one is appended to.';
 comment on table sluice.segment_start is 'Where each partition begins in a segment, so that dropping older segments never restarts an offset.';
 comment on table sluice.subscription is 'Which groups a member takes part in, and for which topics.';
 comment on table sluice.topic is 'A topic: its number, its name and how it is kept. See the view sluice.topics.';
 comment on view sluice.dead_letters is 'Sluice: what a group could not handle: the message, where it was, why and after how many attempts.';
+comment on view sluice.delayed_messages is 'Sluice: messages that are not due yet; sluice.recall(id) takes one back.';
 comment on view sluice.groups is 'Sluice: each group''s lag over all partitions of a topic.';
 comment on view sluice.lag is 'Sluice: how far each group is in each partition, and who works on it.';
-comment on view sluice.leaders is 'Sluice: which process does what one does for all: relay moves the outbox into the log, retention drops old segments.';
+comment on view sluice.leaders is 'Sluice: which process does what one does for all: relay moves the outbox into the log, retention drops old segments, delays moves what is due into the log, schedules sends by the clock.';
 comment on view sluice.members is 'Sluice: the processes that consume. One with partitions = 0 is idle: there are more members than partitions.';
 comment on view sluice.partitions is 'Sluice: where the log of each partition begins and ends.';
 comment on view sluice.retries is 'Sluice: messages that failed and wait to be handed over again, and what waits for them.';
+comment on view sluice.schedules is 'Sluice: what is sent by the clock, when it runs next and when it ran last.';
 comment on view sluice.topics is 'Sluice: every topic, how it is kept and how much room it takes.';

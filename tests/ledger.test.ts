@@ -5,7 +5,26 @@ import { allTitles, lineOf, type Row, readLedger, rowsOf, type Title, titlesIn }
 const families: Readonly<Record<string, number>> = { U: 7, M: 6, K: 15, R: 11, Q: 11, A: 8, N: 6 };
 
 /** The rows that must not be open any more. */
-const shown = ["U1", "M2", "M5", "K1", "K2", "K3", "K4", "K5", "K7", "R1", "R2", "R9", "N1", "N3", "N4", "N5"];
+const shown = [
+  "U1",
+  "M2",
+  "M5",
+  "K1",
+  "K2",
+  "K3",
+  "K4",
+  "K5",
+  "K7",
+  "R1",
+  "R2",
+  "R4",
+  "R9",
+  "Q11",
+  "N1",
+  "N3",
+  "N4",
+  "N5",
+];
 
 function problemsOf(rows: readonly Row[], titles: ReadonlyMap<string, readonly Title[]>): string[] {
   const expected = Object.entries(families).flatMap(([family, count]) =>

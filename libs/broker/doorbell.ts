@@ -2,10 +2,13 @@ import { type Logger, toError } from "@sluice/kernel";
 import { type Pool, textArrayLiteral } from "@sluice/store";
 import ringStatement from "./sql/ring.sql" with { type: "text" };
 
-/** What a doorbell says: these partitions have something new, the outbox has, or a group's members have changed. */
+/**
+ * What a doorbell says: these partitions have something new, the outbox has, a delayed message is due soon, a schedule has
+ * changed, or a group's members have.
+ */
 export type Ring =
   | { readonly kind: "log"; readonly topic: number; readonly partitions: readonly number[] }
-  | { readonly kind: "outbox" }
+  | { readonly kind: "outbox" | "delay" | "schedule" }
   | { readonly kind: "group"; readonly group: number };
 
 /** A payload of the channel `sluice`; `undefined` for one that this version does not know. */
@@ -14,7 +17,7 @@ export function parseRing(payload: string): Ring | undefined {
   const numbers = rest.map(Number);
   if (numbers.some((number) => !Number.isInteger(number))) return undefined;
   const [first, ...others] = numbers;
-  if (kind === "outbox") return { kind };
+  if (kind === "outbox" || kind === "delay" || kind === "schedule") return { kind };
   if (first === undefined) return undefined;
   if (kind === "log") return { kind, topic: first, partitions: others };
   if (kind === "group") return { kind, group: first };

@@ -3,7 +3,7 @@ import type { Pool, Session } from "@sluice/store";
 import takeStatement from "./sql/take-duty.sql" with { type: "text" };
 
 /** What one process at a time does for all. The numbers are those of the table sluice.duty. */
-export const duties = { relay: 1, retention: 2 } as const;
+export const duties = { relay: 1, retention: 2, delays: 3, schedules: 4 } as const;
 
 /** One round of a duty. Resolves with how long to wait for the next unless woken, in milliseconds. */
 export type DutyRound = (epoch: number) => Promise<number>;
@@ -36,6 +36,11 @@ export class Duty {
   constructor(options: DutyOptions) {
     this.#options = options;
     this.#done = this.#run();
+  }
+
+  /** Which one it is. */
+  get name(): keyof typeof duties {
+    return this.#options.duty;
   }
 
   /** There may be something to do. */

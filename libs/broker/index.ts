@@ -1,4 +1,5 @@
 export { type AssignablePosition, assignSticky, type LiveSubscription } from "./assignment.ts";
+export { type DelayedMessages, Delays, insertDelayed, recallDelayed } from "./delays.ts";
 export { Doorbell, parseRing, type Ring } from "./doorbell.ts";
 export { Duty, type DutyOptions, type DutyRound, duties } from "./duty.ts";
 export {
@@ -20,3 +21,4 @@ export {
   Retries,
   type WaitingRetry,
 } from "./retries.ts";
+export { declareSchedule, Schedules } from "./schedules.ts";

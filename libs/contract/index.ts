@@ -1,4 +1,5 @@
 export { type Backoff, exponential, fixed, intervals } from "./backoff.ts";
+export { type Cadence, nextTick, ticksUntil } from "./cadence.ts";
 export {
   type AnyConsumer,
   type CommitMode,
@@ -20,5 +21,6 @@ export {
 } from "./partitioner.ts";
 export { type RateLimit, rateLimitIntervalMs, rateLimitProblems } from "./rate-limit.ts";
 export type { Acks, ConsumedRecord, Headers, RecordOptions, SendResult } from "./record.ts";
+export { type MissedTicks, type Schedule, type ScheduleOptions, schedule } from "./schedule.ts";
 export { type AnyTopic, type Topic, type TopicOptions, type TopicStorage, topic, type ValueOf } from "./topic.ts";
 export { bytes, isUnstorable, type ValueCodec } from "./value.ts";

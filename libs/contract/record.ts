@@ -45,9 +45,10 @@ export interface RecordOptions {
 export interface SendResult {
   /**
    * `"appended"`: it is in the log, at `offset`. `"queued"`: it was sent inside a transaction of yours and enters the
-   * log when that commits, so it has no offset yet. `"buffered"`: it was sent with `acks: 0` and nobody waits to see.
+   * log when that commits, so it has no offset yet. `"delayed"`: it enters the log when it is due; until then its `id`
+   * recalls it. `"buffered"`: it was sent with `acks: 0` and nobody waits to see.
    */
-  readonly status: "appended" | "queued" | "buffered";
+  readonly status: "appended" | "queued" | "delayed" | "buffered";
   readonly topic: string;
   readonly partition: number;
   /** Where in the partition; `null` unless it is appended. */

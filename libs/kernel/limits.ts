@@ -4,6 +4,10 @@ export const limits = {
   topicNameCharacters: 63,
   /** Characters of a group's name. */
   groupNameCharacters: 120,
+  /** Characters of a schedule's name. */
+  scheduleNameCharacters: 120,
+  /** Characters of a schedule's cron expression. */
+  cronCharacters: 200,
   /** Partitions of one topic: with the topic's number they make up one 31-bit advisory lock key. */
   partitions: 1_024,
   /** Bytes of a record's key, in UTF-8. */

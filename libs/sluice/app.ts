@@ -1,5 +1,5 @@
-import { Groups } from "@sluice/broker";
-import type { AnyConsumer, AnyTopic } from "@sluice/contract";
+import { declareSchedule, Groups } from "@sluice/broker";
+import type { AnyConsumer, AnyTopic, Schedule } from "@sluice/contract";
 import { type Duration, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { Pool } from "@sluice/store";
 import { HandlerTransactions, type JoinedConsumer, Worker } from "@sluice/worker";
@@ -13,6 +13,8 @@ export interface AppOptions {
   readonly topics?: readonly AnyTopic[];
   /** What it consumes. */
   readonly consumers?: readonly AnyConsumer[];
+  /** What it sends by the clock. Kept in the database when it starts; one that is no longer declared stays there. */
+  readonly schedules?: readonly Schedule[];
   /**
    * A process that is not heard of for this long loses its partitions; default `"15s"`. (One that dies loses them at once:
    * the server sees its connection close.)
@@ -33,6 +35,7 @@ export interface App {
   readonly name: string;
   readonly topics: readonly AnyTopic[];
   readonly consumers: readonly AnyConsumer[];
+  readonly schedules: readonly Schedule[];
   /**
    * Connects and consumes. Resolves once the partitions that are free have been taken. Fails as `connect` does.
    */
@@ -63,12 +66,14 @@ export function app(options: AppOptions): App {
   const problems = appProblems(options);
   if (problems.length > 0) throw problemsError("INVALID_OPTIONS", "the app is not declared well:", problems);
   const consumers = options.consumers ?? [];
-  const topics = [...new Set([...(options.topics ?? []), ...consumers.map((consumer) => consumer.topic)])];
+  const schedules = options.schedules ?? [];
+  const topics = [...new Set(namedTopics(options))];
   const name = options.name ?? "app";
   return {
     name,
     topics,
     consumers,
+    schedules,
     start: (connectOptions) => start(name, topics, consumers, options, connectOptions),
   };
 }
@@ -95,6 +100,10 @@ async function start(
     for (const consumer of consumers) {
       const { entry } = await connection.producer.openTopic(consumer.topic);
       joined.push({ consumer, entry, group: await groups.join(consumer.group, entry.number, consumer.start) });
+    }
+    for (const schedule of options.schedules ?? []) {
+      const { entry } = await connection.producer.openTopic(schedule.topic);
+      await declareSchedule(connection.pool, schedule, entry.number, name);
     }
     const worker = new Worker(
       { ...connection, groups, transactions: new HandlerTransactions(transactionPool) },
@@ -123,6 +132,10 @@ async function start(
   }
 }
 
+function namedTopics({ topics = [], consumers = [], schedules = [] }: AppOptions): AnyTopic[] {
+  return [...topics, ...consumers.map(({ topic }) => topic), ...schedules.map(({ topic }) => topic)];
+}
+
 function appProblems(options: AppOptions): Problem[] {
   const problems: Problem[] = [];
   const require = (holds: boolean, path: string, message: string) => {
@@ -146,8 +159,13 @@ function appProblems(options: AppOptions): Problem[] {
     require(!seen.has(name), "consumers", `group ${name} is declared twice`);
     seen.add(name);
   }
+  const scheduleNames = new Set<string>();
+  for (const { name } of options.schedules ?? []) {
+    require(!scheduleNames.has(name), "schedules", `schedule ${name} is declared twice`);
+    scheduleNames.add(name);
+  }
   const byName = new Map<string, AnyTopic>();
-  for (const topic of [...(options.topics ?? []), ...(options.consumers ?? []).map((consumer) => consumer.topic)]) {
+  for (const topic of namedTopics(options)) {
     const other = byName.get(topic.name);
     require(other === undefined || other === topic, "topics", `topic ${topic.name} is declared twice`);
     byName.set(topic.name, topic);

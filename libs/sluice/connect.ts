@@ -1,4 +1,4 @@
-import { Doorbell } from "@sluice/broker";
+import { Doorbell, recallDelayed } from "@sluice/broker";
 import type { AnyTopic, ConsumedRecord, SendResult, Topic } from "@sluice/contract";
 import {
   type Clock,
@@ -11,8 +11,8 @@ import {
   systemClock,
 } from "@sluice/kernel";
 import { type Log, PostgresLog } from "@sluice/log";
-import { checkSchema, checkServer, migrate, Pool } from "@sluice/store";
-import { Producer, type ReadOptions, readPartition, type SendOptions } from "@sluice/worker";
+import { callInTransaction, checkSchema, checkServer, migrate, Pool, type UserTransaction } from "@sluice/store";
+import { type DelayOptions, Producer, type ReadOptions, readPartition, type SendOptions } from "@sluice/worker";
 
 /** How to reach the database, and what this process may do there. */
 export interface ConnectOptions {
@@ -49,7 +49,10 @@ export interface Sluice {
    * With `{ tx }`, a transaction of yours (drizzle's, or postgres.js's), the message enters the log if and only if that
    * commits, and the result says `"queued"`.
    *
-   * Fails with INVALID_VALUE or RECORD_TOO_LARGE (nothing was written), UNKNOWN_TOPIC, BUFFER_FULL, CLOSED, a DATABASE_…
+   * With `{ delay }` or `{ deliverAt }` it enters the log when it is due, never earlier by the database's clock; the result
+   * says `"delayed"`, and until then its id {@link recall}s it.
+   *
+   * Fails with INVALID_VALUE or RECORD_TOO_LARGE (nothing was written), INVALID_OPTIONS, UNKNOWN_TOPIC, BUFFER_FULL, CLOSED, a DATABASE_…
    * code (nothing was written), or COMMIT_UNKNOWN when the database could not be asked in time whether it was.
    *
    * @example
@@ -70,9 +73,20 @@ export interface Sluice {
   post<Value>(
     topic: Topic<Value>,
     value: Value,
-    options?: Omit<SendOptions, "tx">,
+    options?: Omit<SendOptions, "tx" | keyof DelayOptions>,
     onOutcome?: (error: unknown, result: SendResult | undefined) => void,
   ): void;
+  /**
+   * Takes a delayed message back by its id. True: it will never be delivered; with `{ tx }`, if that commits. False: it was
+   * delivered already, recalled before, or never was. Of a recall and the delivery, one wins.
+   *
+   * Fails with a DATABASE_… code; where the answer was lost, sluice.delayed_messages and the topic tell what happened.
+   *
+   * @example
+   * const { id } = await sluice.send(reminders, { userId: "u1" }, { delay: "3d" })
+   * const inTime = await sluice.recall(id)
+   */
+  recall(id: string, options?: { readonly tx?: UserTransaction }): Promise<boolean>;
   /**
    * Reads a partition without a group, from any offset to its present end, in pieces as they lie in the log. Reading moves no
    * position and hides nothing from anybody.
@@ -159,7 +173,7 @@ export async function closeConnection({ producer, doorbell, pool, appenders, rea
 }
 
 /** A connection as users see it. */
-export function asSluice({ log, producer }: Connection, close: () => Promise<void>): Sluice {
+export function asSluice({ log, pool, producer }: Connection, close: () => Promise<void>): Sluice {
   let closing: Promise<void> | undefined;
   const closeOnce = () => {
     closing ??= close();
@@ -169,6 +183,10 @@ export function asSluice({ log, producer }: Connection, close: () => Promise<voi
     send: (topic, value, options) => producer.send(topic, value, options),
     sendBatch: (topic, values, options) => producer.sendBatch(topic, values, options),
     post: (topic, value, options = {}, onOutcome) => producer.post(topic, value, options, onOutcome),
+    async recall(id, { tx } = {}) {
+      if (tx === undefined) return await recallDelayed(pool, id);
+      return (await callInTransaction(tx, "recalling a message", "sluice.recall", [id])) === "true";
+    },
     async *read(topic, options) {
       yield* readPartition(log, topic, (await producer.openTopic(topic)).entry, options);
     },

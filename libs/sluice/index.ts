@@ -23,6 +23,7 @@ export {
   intervals,
   keyHash,
   leastLoaded,
+  type MissedTicks,
   type Partitioner,
   type PartitionerFactory,
   type PartitionerInput,
@@ -30,7 +31,10 @@ export {
   type RateLimit,
   type RecordOptions,
   roundRobin,
+  type Schedule,
+  type ScheduleOptions,
   type SendResult,
+  schedule,
   type Topic,
   type TopicOptions,
   topic,
@@ -51,7 +55,7 @@ export {
   silentLogger,
 } from "@sluice/kernel";
 export type { UserTransaction } from "@sluice/store";
-export type { ReadOptions, SendOptions } from "@sluice/worker";
+export type { DelayOptions, ReadOptions, SendOptions } from "@sluice/worker";
 export { type App, type AppOptions, app, type RunningApp } from "./app.ts";
 export { type ConnectOptions, connect, type Sluice } from "./connect.ts";
 export { errorLine, run } from "./run.ts";

@@ -14,8 +14,16 @@ export interface DrizzleTransaction {
   execute(query: SQL): PromiseLike<unknown>;
 }
 
+/** What Sluice calls in transactions of users, and the type that each argument is cast to. */
+const calls = {
+  "sluice.outbox_insert": ["integer", "json", "boolean"],
+  "sluice.delayed_insert": ["integer", "json", "bigint", "bigint", "boolean"],
+  "sluice.recall": ["text"],
+} as const;
+
 /**
- * Runs `select <call>(arguments) as result` in the user's transaction and gives the result as text.
+ * Runs `select <call>(arguments) as result` in the user's transaction and gives the result as text; SQL null is `"null"`.
+ * Arguments travel as text, whatever their type.
  *
  * Fails with INVALID_OPTIONS when `transaction` is neither of the above, else as any call to the database does. The
  * transaction is theirs: after a failure it is theirs to roll back.
@@ -23,11 +31,11 @@ export interface DrizzleTransaction {
 export async function callInTransaction(
   transaction: UserTransaction,
   what: string,
-  call: "sluice.outbox_insert",
-  [topic, messages, ring]: readonly [number, string, boolean],
+  call: keyof typeof calls,
+  parameters: readonly (string | null)[],
 ): Promise<string> {
   try {
-    const rows = await run(transaction, call, topic, messages, ring);
+    const rows = await run(transaction, call, parameters);
     return String(rows[0]?.["result"]);
   } catch (error) {
     throw explain(what, error);
@@ -36,17 +44,18 @@ export async function callInTransaction(
 
 async function run(
   transaction: UserTransaction,
-  call: string,
-  topic: number,
-  messages: string,
-  ring: boolean,
+  call: keyof typeof calls,
+  parameters: readonly (string | null)[],
 ): Promise<readonly Readonly<Record<string, unknown>>[]> {
+  const types = calls[call];
   if (typeof transaction === "function") {
-    return await transaction.unsafe(`select ${call}($1, $2::text::json, $3) as result`, [topic, messages, ring]);
+    const placeholders = types.map((type, index) => `$${index + 1}::text::${type}`);
+    return await transaction.unsafe(`select ${call}(${placeholders.join(", ")})::text as result`, [...parameters]);
   }
   if (typeof transaction === "object" && transaction !== null && typeof transaction.execute === "function") {
+    const values = types.map((type, index) => sql`${parameters[index]}::text::${sql.raw(type)}`);
     const answer = await transaction.execute(
-      sql`select ${sql.raw(call)}(${topic}, ${messages}::text::json, ${ring}) as result`,
+      sql`select ${sql.raw(call)}(${sql.join(values, sql`, `)})::text as result`,
     );
     // drizzle over postgres.js answers with the rows, over node-postgres and others with an object that holds them.
     return (Array.isArray(answer) ? answer : (answer as { rows: Record<string, unknown>[] }).rows) as Record<

@@ -23,6 +23,7 @@ import type { HandlerTransactions } from "./consumer/handler-transaction.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";
 import { RateLimiter } from "./consumer/rate-limiter.ts";
+import { timedDuties } from "./timed-duties.ts";
 
 /** How a worker lives. */
 export interface WorkerOptions {
@@ -63,6 +64,8 @@ const retentionMs = 30_000;
 const reconnectMs = 250;
 /** Idle limits of keys that are forgotten with each round of retention. */
 const forgottenPaces = 10_000;
+/** Which duty has something to do when a doorbell says this. */
+const dutyOfRing = { outbox: "relay", delay: "delays", schedule: "schedules" } as const;
 
 /**
  * All consumers of a process over one session connection: takes part in their groups, owns the partitions that are assigned
@@ -329,10 +332,10 @@ export class Worker {
       for (const consumer of this.#owned.values()) {
         if (consumer.entry.number === ring.topic && ring.partitions.includes(consumer.partition)) consumer.wake();
       }
-    } else if (ring?.kind === "outbox") {
-      for (const duty of this.#duties) duty.wake();
     } else if (ring?.kind === "group") {
       if (this.#joined.some(({ group }) => group === ring.group)) this.#survey.raise();
+    } else if (ring !== undefined) {
+      this.#duties.find(({ name }) => name === dutyOfRing[ring.kind])?.wake();
     }
   }
 
@@ -387,6 +390,7 @@ export class Worker {
           return retentionMs;
         },
       }),
+      ...timedDuties(common, doorbell),
     ];
   }
 

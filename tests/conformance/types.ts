@@ -10,6 +10,7 @@ import {
   type HandlerContext,
   type SendResult,
   type Sluice,
+  schedule,
   topic,
   type ValueOf,
 } from "sluice";
@@ -62,6 +63,14 @@ export async function sends(sluice: Sluice): Promise<SendResult[]> {
   await sluice.send(signups, { userId: "u1" }, { acks: 2 });
   // @ts-expect-error: headers are texts
   await sluice.send(signups, { userId: "u1" }, { headers: { count: 1 } });
+  await sluice.send(signups, { userId: "u1" }, { delay: "90s" });
+  await sluice.send(signups, { userId: "u1" }, { deliverAt: new Date() });
+  // @ts-expect-error: a duration has a unit that exists
+  await sluice.send(signups, { userId: "u1" }, { delay: "3 days" });
+  // @ts-expect-error: a time is a Date or a number, never a text
+  await sluice.send(signups, { userId: "u1" }, { deliverAt: "2030-01-01" });
+  // @ts-expect-error: post sends at once
+  sluice.post(signups, { userId: "u1" }, { delay: "1s" });
   // @ts-expect-error: what has no transaction's methods is no transaction
   await sluice.send(signups, { userId: "u1" }, { tx: { begin: true } });
   return results;
@@ -103,6 +112,10 @@ export function refused(): void {
   consumer(signups, { group: "g" });
   // @ts-expect-error: a handler of another topic's values
   consumer(signups, { group: "g", handler: (c: HandlerContext<{ at: Date }>) => void c.value.at });
+  // @ts-expect-error: a schedule's value fits its topic's schema
+  schedule(signups, { name: "s", cron: "@daily", value: { userId: 1 } });
+  // @ts-expect-error: a schedule's value is a constant
+  schedule(signups, { name: "s", cron: "@daily", value: () => ({ userId: "u1" }) });
   // @ts-expect-error: an app consumes consumers, not handlers
   app({ consumers: [() => undefined] });
 }

@@ -42,7 +42,7 @@ interface Packed {
 
 /** What the stranger's project needs of npm: packed from this workspace, so that no registry is asked. */
 function packNeeded(): Record<string, string> {
-  const names = ["zod", "drizzle-orm", "postgres", "@types/node", "undici-types"];
+  const names = ["croner", "zod", "drizzle-orm", "postgres", "@types/node", "undici-types"];
   const folders = names.map((name) => join(modules, name));
   const files = runIn(home, "npm", "pack", "--ignore-scripts", "--silent", ...folders)
     .trim()
@@ -133,7 +133,7 @@ test("what the bundle imports is what package.json names", () => {
     "process",
   ];
   for (const name of builtIn) packages.delete(name);
-  expect([...packages].sort()).toEqual(["drizzle-orm", "postgres", "zod"]);
+  expect([...packages].sort()).toEqual(["croner", "drizzle-orm", "postgres", "zod"]);
   for (const name of packages) expect(named).toContain(name);
 });
 

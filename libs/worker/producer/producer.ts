@@ -4,7 +4,8 @@ import { type Clock, type Deferred, deferred, type Logger, SluiceError, toError 
 import { type Log, nextProducerNumber, openTopic } from "@sluice/log";
 import { callInTransaction, type Pool, type UserTransaction } from "@sluice/store";
 import { BatchCompletion, CallbackCompletion, SingleCompletion } from "./completions.ts";
-import { encodeRecord } from "./encode.ts";
+import { type DelayOptions, dueOf, keepDelayed } from "./delayed.ts";
+import { type EncodedRecord, encodeRecord } from "./encode.ts";
 import { type FlushContext, TopicProducer } from "./topic-producer.ts";
 
 /** Bounds of a producer. */
@@ -22,8 +23,8 @@ export interface ProducerOptions {
 }
 
 /** What one send may say. */
-export interface SendOptions extends RecordOptions {
-  /** Default `"all"`. Has no meaning together with `tx`. */
+export interface SendOptions extends RecordOptions, DelayOptions {
+  /** Default `"all"`. Has no meaning together with `tx`, `delay` or `deliverAt`. */
   readonly acks?: Acks;
   /** Send within this transaction of yours: the message enters the log if and only if it commits. */
   readonly tx?: UserTransaction;
@@ -57,6 +58,7 @@ export class Producer {
   #bufferedRecords = 0;
   #bufferedCharacters = 0;
   #outboxRungAt = Number.NEGATIVE_INFINITY;
+  #delayRungAt = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   private constructor(context: ProducerContext, options: ProducerOptions, number: number) {
@@ -101,6 +103,9 @@ export class Producer {
 
   /** Sends one message; see the public face. */
   send<Value>(topic: Topic<Value>, value: Value, options: SendOptions = {}): Promise<SendResult> {
+    if (options.delay !== undefined || options.deliverAt !== undefined) {
+      return this.#sendLater(topic, [value], options).then(first);
+    }
     if (options.tx !== undefined) return this.#sendInTransaction(topic, [value], options.tx, options).then(first);
     const producer = this.#topics.get(topic);
     if (producer === undefined || this.#isFull || this.#closed) return this.#sendSlowly(topic, value, options);
@@ -118,6 +123,9 @@ export class Producer {
     options: SendOptions = {},
   ): Promise<SendResult[]> {
     if (values.length === 0) return [];
+    if (options.delay !== undefined || options.deliverAt !== undefined) {
+      return await this.#sendLater(topic, values, options);
+    }
     if (options.tx !== undefined) return await this.#sendInTransaction(topic, values, options.tx, options);
     this.#checkOpen();
     const producer = this.#topics.get(topic) ?? (await this.openTopic(topic));
@@ -148,10 +156,16 @@ export class Producer {
   post<Value>(
     topic: Topic<Value>,
     value: Value,
-    options: Omit<SendOptions, "tx">,
+    options: Omit<SendOptions, "tx" | keyof DelayOptions>,
     onOutcome: ((error: unknown, result: SendResult | undefined) => void) | undefined,
   ): void {
     this.#checkOpen();
+    if (dueOf(topic.name, options as DelayOptions) !== undefined) {
+      throw new SluiceError(
+        "INVALID_OPTIONS",
+        "post sends at once; use send for delay and deliverAt. Nothing was sent.",
+      );
+    }
     if (this.#isFull) throw bufferFull(topic.name, "waits for no room");
     const record = encodeRecord(topic, value, options);
     const outcome = onOutcome ?? ((error: unknown) => this.#reportUnawaited(error, topic.name));
@@ -231,16 +245,12 @@ export class Producer {
     const producer = await this.openTopic(topic);
     const records = values.map((value) => encodeRecord(topic, value, options));
     const partitions = producer.pickPartitions(records, options.partition);
-    const messages = records.map(
-      ({ key, value, attributes }, index) =>
-        `{"partition":${partitions[index]},"key":${JSON.stringify(key)},"value":${value},"attributes":${attributes}}`,
-    );
     const now = performance.now();
     const ring = now - this.#outboxRungAt >= outboxRingMs;
     const numbers = await callInTransaction(transaction, `sending to topic ${topic.name}`, "sluice.outbox_insert", [
-      producer.entry.number,
-      `[${messages.join(",")}]`,
-      ring,
+      String(producer.entry.number),
+      messagesJson(records, partitions),
+      String(ring),
     ]);
     if (ring) this.#outboxRungAt = now;
     return numbers.split(",").map((number, index) => {
@@ -252,6 +262,34 @@ export class Producer {
         id: `o-${number}`,
       };
       this.#context.logger.log("debug", "queued in a transaction", { ...result, key: records[index]?.key });
+      return result;
+    });
+  }
+
+  /** As rows that are moved into the log when they are due; in the user's transaction if there is one. */
+  async #sendLater<Value>(topic: Topic<Value>, values: readonly Value[], options: SendOptions): Promise<SendResult[]> {
+    this.#checkOpen();
+    const due = dueOf(topic.name, options);
+    if (due === undefined) throw new SluiceError("INTERNAL", "a message without a due time was to be delayed");
+    const producer = await this.openTopic(topic);
+    const records = values.map((value) => encodeRecord(topic, value, options));
+    const partitions = producer.pickPartitions(records, options.partition);
+    const now = performance.now();
+    const ring = now - this.#delayRungAt >= outboxRingMs;
+    if (ring) this.#delayRungAt = now;
+    const messages = messagesJson(records, partitions);
+    const delayed = { topic: producer.entry.number, messages, ...due, ring };
+    const numbers = await keepDelayed(this.#context.pool, options.tx, topic.name, delayed);
+    return numbers.map((number, index) => {
+      const partition = partitions[index] as number;
+      const result: SendResult = {
+        status: "delayed",
+        topic: topic.name,
+        partition,
+        offset: null,
+        id: `d-${number}`,
+      };
+      this.#context.logger.log("debug", "kept until it is due", { ...result, key: records[index]?.key });
       return result;
     });
   }
@@ -304,6 +342,15 @@ export class Producer {
 
 function first(results: readonly SendResult[]): SendResult {
   return results[0] as SendResult;
+}
+
+/** As sluice.outbox_insert takes them; values keep their spelling. */
+function messagesJson(records: readonly EncodedRecord[], partitions: readonly number[]): string {
+  const messages = records.map(
+    ({ key, value, attributes }, index) =>
+      `{"partition":${partitions[index]},"key":${JSON.stringify(key)},"value":${value},"attributes":${attributes}}`,
+  );
+  return `[${messages.join(",")}]`;
 }
 
 function buffered(topic: string, partition: number): SendResult {

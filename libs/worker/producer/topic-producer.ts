@@ -200,7 +200,7 @@ const uniqueViolation = "23505";
  * Whether the database may have committed although the answer is an error: the connection or the deadline went. A server
  * that answers with an error of the statement has rolled back; one that shuts down may have committed before it said so.
  */
-function mayHaveTakenEffect(error: unknown): boolean {
+export function mayHaveTakenEffect(error: unknown): boolean {
   if (!isSluiceError(error)) return true;
   if (error.sqlState === undefined) return true;
   return error.sqlState === uniqueViolation || /^(57P|08)/.test(error.sqlState);

@@ -1,0 +1,3 @@
+-- Takes the delayed message with id $1 back.
+-- Locks: the row.
+select sluice.recall($1) as recalled

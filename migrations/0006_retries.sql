@@ -30,11 +30,11 @@ create table sluice.retry (
   error text not null,
   failed_at timestamptz not null default clock_timestamp(),
   constraint retry_pkey primary key (position, "offset"),
-  constraint retry_attempt_range check (attempt >= 1),
+  constraint retry_attempt_range check (attempt >= 0),
   constraint retry_blocks_known check (blocks in ('partition', 'key', 'nothing'))
 ) with (fillfactor = 70);
 comment on table sluice.retry is 'Messages that failed and wait to be handed over again. Their position has passed them. See the view sluice.retries.';
-comment on column sluice.retry.attempt is 'How often it was handed over, counted when that happens.';
+comment on column sluice.retry.attempt is 'How often it was handed over, counted when that happens; 0 when it begins anew.';
 comment on column sluice.retry.due is 'When it will be handed over again; null while it is in a handler''s hands.';
 comment on column sluice.retry.blocks is 'What waits for it: its partition, the messages of its key, or nothing.';
 

@@ -9,17 +9,33 @@ create schema topics;
 
 -- Sequences
 
+create sequence sluice.audit_audit_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.audit.audit
 create sequence sluice.consumer_group_group_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.consumer_group."group"
 create sequence sluice.dead_letter_dead_letter_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.dead_letter.dead_letter
 create sequence sluice.delayed_delayed_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.delayed.delayed
 create sequence sluice.member_member_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.member.member
 create sequence sluice.outbox_outbox_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.outbox.outbox
+create sequence sluice.pause_pause_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.pause.pause
 create sequence sluice.position_position_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice."position"."position"
 create sequence sluice.producer_number as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
+create sequence sluice.redriven_redriven_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.redriven.redriven
 create sequence sluice.schedule_schedule_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.schedule.schedule
 create sequence sluice.topic_topic_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.topic.topic
 
 -- Tables
+
+create table sluice.audit (
+  audit bigint generated always as identity not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  who text not null,
+  act text not null,
+  subject text not null,
+  details json not null,
+  constraint audit_pkey PRIMARY KEY (audit),
+  constraint audit_act_length CHECK (((length(act) >= 1) AND (length(act) <= 60))),
+  constraint audit_subject_length CHECK (((length(subject) >= 1) AND (length(subject) <= 400))),
+  constraint audit_who_length CHECK (((length(who) >= 1) AND (length(who) <= 400)))
+);
 
 create table sluice.consumer_group (
   "group" integer generated always as identity not null,
@@ -45,9 +61,17 @@ create table sluice.dead_letter (
   error text,
   attempts integer not null,
   died_at timestamp with time zone default clock_timestamp() not null,
+  redrives integer default 0 not null,
+  original_value text,
+  original_headers json,
+  edited_at timestamp with time zone,
+  edited_by text,
   constraint dead_letter_pkey PRIMARY KEY (dead_letter),
   constraint dead_letter_origin_unique UNIQUE ("group", topic, partition, "offset"),
+  constraint dead_letter_edit_whole CHECK (((edited_at IS NULL) = (edited_by IS NULL))),
+  constraint dead_letter_edited_by_length CHECK ((length(edited_by) <= 400)),
   constraint dead_letter_reason_known CHECK ((reason = ANY (ARRAY['exhausted'::text, 'schema'::text]))),
+  constraint dead_letter_redrives_range CHECK ((redrives >= 0)),
   constraint dead_letter_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
   constraint dead_letter_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
 );
@@ -142,6 +166,23 @@ create table sluice.pace (
   constraint pace_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
 ) with (fillfactor=50);
 
+create table sluice.pause (
+  pause integer generated always as identity not null,
+  "group" integer not null,
+  topic integer,
+  partition integer,
+  reason text,
+  paused_at timestamp with time zone default clock_timestamp() not null,
+  paused_by text not null,
+  constraint pause_pkey PRIMARY KEY (pause),
+  constraint pause_unique UNIQUE NULLS NOT DISTINCT ("group", topic, partition),
+  constraint pause_partition_of_topic CHECK (((partition IS NULL) OR (topic IS NOT NULL))),
+  constraint pause_paused_by_length CHECK ((length(paused_by) <= 400)),
+  constraint pause_reason_length CHECK ((length(reason) <= 1000)),
+  constraint pause_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
+  constraint pause_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+);
+
 create table sluice."position" (
   "position" integer generated always as identity not null,
   "group" integer not null,
@@ -163,6 +204,31 @@ create table sluice."position" (
   constraint position_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
 ) with (fillfactor=40);
 
+create table sluice.redriven (
+  "position" integer not null,
+  redriven bigint generated always as identity not null,
+  dead_letter bigint,
+  "offset" bigint not null,
+  id text not null,
+  key text,
+  value text not null,
+  headers json not null,
+  "timestamp" timestamp with time zone not null,
+  redrives integer not null,
+  attempts integer default 0 not null,
+  original_value text,
+  original_headers json,
+  edited_at timestamp with time zone,
+  edited_by text,
+  redriven_at timestamp with time zone default clock_timestamp() not null,
+  redriven_by text not null,
+  constraint redriven_pkey PRIMARY KEY ("position", redriven),
+  constraint redriven_origin_unique UNIQUE ("position", "offset"),
+  constraint redriven_attempts_range CHECK ((attempts >= 0)),
+  constraint redriven_redriven_by_length CHECK ((length(redriven_by) <= 400)),
+  constraint redriven_position FOREIGN KEY ("position") REFERENCES sluice."position"("position") ON DELETE CASCADE
+) with (fillfactor=80);
+
 create table sluice.retry (
   "position" integer not null,
   "offset" bigint not null,
@@ -177,7 +243,7 @@ create table sluice.retry (
   error text not null,
   failed_at timestamp with time zone default clock_timestamp() not null,
   constraint retry_pkey PRIMARY KEY ("position", "offset"),
-  constraint retry_attempt_range CHECK ((attempt >= 1)),
+  constraint retry_attempt_range CHECK ((attempt >= 0)),
   constraint retry_blocks_known CHECK ((blocks = ANY (ARRAY['partition'::text, 'key'::text, 'nothing'::text])))
 ) with (fillfactor=70);
 
@@ -270,6 +336,15 @@ CREATE INDEX delayed_due ON sluice.delayed USING btree (due, delayed);
 
 -- Views
 
+create view sluice.audits as
+ SELECT audit,
+    at,
+    who,
+    act,
+    subject,
+    details
+   FROM sluice.audit a;
+
 create view sluice.dead_letters as
  SELECT d.dead_letter,
     g.name AS "group",
@@ -284,7 +359,12 @@ create view sluice.dead_letters as
     d.reason,
     d.error,
     d.attempts,
-    d.died_at
+    d.died_at,
+    d.redrives,
+    (d.original_value)::json AS original_value,
+    d.original_headers,
+    d.edited_at,
+    d.edited_by
    FROM ((sluice.dead_letter d
      JOIN sluice.consumer_group g USING ("group"))
      JOIN sluice.topic t USING (topic));
@@ -309,7 +389,11 @@ create view sluice.groups as
     count(DISTINCT owner) AS working_members,
     (sum(lag))::bigint AS lag,
     max(oldest_age) AS oldest_age,
-    max(committed_at) AS committed_at
+    max(committed_at) AS committed_at,
+    count(paused_since) AS paused_partitions,
+    min(paused_since) AS paused_since,
+    (array_agg(paused_by ORDER BY l.paused_since))[1] AS paused_by,
+    (array_agg(paused_reason ORDER BY l.paused_since))[1] AS paused_reason
    FROM sluice.lag l
   GROUP BY "group", topic;
 
@@ -327,12 +411,26 @@ create view sluice.lag as
         END AS oldest_age,
     m.name AS owner,
     p.epoch,
-    p.committed_at
-   FROM ((((sluice."position" p
+    p.committed_at,
+    s.paused_at AS paused_since,
+    s.paused_by,
+    s.reason AS paused_reason
+   FROM (((((sluice."position" p
      JOIN sluice.consumer_group g USING ("group"))
      JOIN sluice.topic t USING (topic))
      LEFT JOIN sluice.member m ON ((m.member = p.owner)))
-     CROSS JOIN LATERAL ( SELECT sluice.end_offset(p.topic, p.partition) AS end_offset) e);
+     CROSS JOIN LATERAL ( SELECT sluice.end_offset(p.topic, p.partition) AS end_offset) e)
+     LEFT JOIN LATERAL ( SELECT o.pause,
+            o."group",
+            o.topic,
+            o.partition,
+            o.reason,
+            o.paused_at,
+            o.paused_by
+           FROM sluice.pause o
+          WHERE ((o."group" = p."group") AND ((o.topic IS NULL) OR (o.topic = p.topic)) AND ((o.partition IS NULL) OR (o.partition = p.partition)))
+          ORDER BY o.paused_at
+         LIMIT 1) s ON (true));
 
 create view sluice.leaders as
  SELECT name AS duty,
@@ -378,6 +476,40 @@ create view sluice.partitions as
    FROM ((sluice.topic t
      CROSS JOIN LATERAL generate_series(0, (t.partitions - 1)) p(partition))
      CROSS JOIN LATERAL ( SELECT sluice.end_offset(t.topic, p.partition) AS end_offset) e);
+
+create view sluice.pauses as
+ SELECT g.name AS "group",
+    t.name AS topic,
+    s.partition,
+    s.reason,
+    s.paused_at,
+    s.paused_by
+   FROM ((sluice.pause s
+     JOIN sluice.consumer_group g USING ("group"))
+     LEFT JOIN sluice.topic t USING (topic));
+
+create view sluice.redriven_messages as
+ SELECT r.redriven,
+    r.dead_letter,
+    g.name AS "group",
+    t.name AS topic,
+    p.partition,
+    r."offset",
+    r.id,
+    r.key,
+    (r.value)::json AS value,
+    r.headers,
+    r."timestamp",
+    r.attempts,
+    r.redrives,
+    r.edited_at,
+    r.edited_by,
+    r.redriven_at,
+    r.redriven_by
+   FROM (((sluice.redriven r
+     JOIN sluice."position" p USING ("position"))
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic));
 
 create view sluice.retries as
  SELECT g.name AS "group",
@@ -442,6 +574,13 @@ create view sluice.topics as
 
 -- Functions
 
+CREATE OR REPLACE FUNCTION sluice.actor()
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+RETURN ((SESSION_USER)::text || COALESCE(((' ('::text || NULLIF(current_setting('application_name'::text, true), ''::text)) || ')'::text), ''::text))
+;
+
 CREATE OR REPLACE FUNCTION sluice.appended_at(p_topic integer, p_partition integer, p_offset bigint)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
@@ -472,6 +611,21 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.begin_redriven(p_position integer, p_epoch bigint, p_redriven bigint)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_attempts integer;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  if not exists (select from sluice.position where position = p_position and epoch = p_epoch) then return -1; end if;
+  update sluice.redriven set attempts = attempts + 1 where position = p_position and redriven = p_redriven
+  returning attempts into v_attempts;
+  return coalesce(v_attempts, 0);
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.begin_retries(p_position integer, p_epoch bigint, p_offsets bigint[])
  RETURNS TABLE(epoch_holds boolean, "offset" bigint, attempt integer, id text, key text, value text, headers text, timestamp_ms double precision, error text)
  LANGUAGE plpgsql
@@ -488,6 +642,71 @@ begin
     update sluice.retry r set attempt = r.attempt + 1, due = null
     where r.position = p_position and r."offset" = any (p_offsets)
     returning true, r."offset", r.attempt, r.id, r.key, r.value, r.headers::text, (extract(epoch from r."timestamp") * 1000)::double precision, r.error;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.bury_redriven(p_position integer, p_epoch bigint, p_redriven bigint, p_reason text, p_error text, p_attempts integer)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_message sluice.redriven;
+  v_position sluice.position;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  select * into v_position from sluice.position where position = p_position and epoch = p_epoch;
+  if not found then return 'fenced'; end if;
+  delete from sluice.redriven where position = p_position and redriven = p_redriven returning * into v_message;
+  if not found then return 'already'; end if;
+  insert into sluice.dead_letter (dead_letter, "group", topic, partition, "offset", id, key, value, headers, "timestamp", reason, error,
+    attempts, redrives, original_value, original_headers, edited_at, edited_by)
+  overriding system value
+  values (coalesce(v_message.dead_letter, nextval(pg_get_serial_sequence('sluice.dead_letter', 'dead_letter'))),
+    v_position."group", v_position.topic, v_position.partition, v_message."offset", v_message.id, v_message.key, v_message.value,
+    v_message.headers, v_message."timestamp", p_reason, p_error, p_attempts, v_message.redrives, v_message.original_value,
+    v_message.original_headers, v_message.edited_at, v_message.edited_by)
+  on conflict ("group", topic, partition, "offset") do update set
+    value = excluded.value, headers = excluded.headers, reason = excluded.reason, error = excluded.error, attempts = excluded.attempts,
+    redrives = excluded.redrives, died_at = clock_timestamp(), original_value = excluded.original_value,
+    original_headers = excluded.original_headers, edited_at = excluded.edited_at, edited_by = excluded.edited_by;
+  return 'done';
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.clone_group("from" text, "to" text, dry_run boolean DEFAULT false, force boolean DEFAULT false)
+ RETURNS TABLE(topic text, partition integer, from_offset bigint, to_offset bigint, skipped bigint, repeated bigint, note text)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_from integer := sluice.group_number("from");
+  v_to integer;
+  v_topic integer;
+  v_positions integer[];
+begin
+  if "from" = "to" then
+    raise exception 'sluice: a group cannot be cloned to itself; nothing was changed' using errcode = '22023';
+  end if;
+  if not dry_run then
+    insert into sluice.consumer_group (name) values ("to") on conflict (name) do nothing;
+  end if;
+  select g."group" into v_to from sluice.consumer_group g where g.name = "to";
+  if not dry_run then
+    for v_topic in select distinct p.topic from sluice.position p where p."group" = v_from order by p.topic loop
+      perform sluice.ensure_positions_at(v_to, v_topic, 'earliest');
+    end loop;
+  end if;
+  v_positions := array(
+    select t.position from sluice.position s
+    join sluice.position t on t."group" = v_to and t.topic = s.topic and t.partition = s.partition
+    where s."group" = v_from);
+  return query select * from sluice.move_positions('clone', v_positions, null, null, v_from, dry_run, force);
+  return query
+    select t.name, s.partition, null::bigint, s.next_offset, 0::bigint, 0::bigint, 'will be made'
+    from sluice.position s join sluice.topic t using (topic)
+    where s."group" = v_from and dry_run and not exists (
+      select from sluice.position o where o."group" = v_to and o.topic = s.topic and o.partition = s.partition)
+    order by t.name, s.partition;
 end $function$
 ;
 
@@ -526,6 +745,54 @@ begin
       return next p_positions[i];
     end if;
   end loop;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.consume_again("group" text, topic text, partition integer, "offset" bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_topic integer := sluice.topic_number(consume_again.topic);
+  v_group integer := sluice.group_number(consume_again."group");
+  v_offset constant bigint := consume_again."offset";
+  v_position integer;
+  v_segment integer;
+  v_put integer;
+begin
+  select p.position into v_position from sluice.position p
+  where p."group" = v_group and p.topic = v_topic and p.partition = consume_again.partition;
+  if not found then
+    raise exception 'sluice: group % has no position in partition % of topic %; nothing was changed',
+      consume_again."group", consume_again.partition, consume_again.topic using errcode = 'SL031';
+  end if;
+  select s.segment into v_segment from sluice.segment_start s
+  where s.topic = v_topic and s.partition = consume_again.partition and s.start_offset <= v_offset
+  order by s.segment desc limit 1;
+  if not found then return 'gone'; end if;
+  if exists (select from sluice.redriven r where r.position = v_position and r."offset" = v_offset) then return 'waiting'; end if;
+  execute format($query$
+    insert into sluice.redriven (position, "offset", id, key, value, headers, "timestamp", redrives, redriven_by)
+    select $1, $2, coalesce(a.attributes ->> 'id', b.producer || '-' || b.sequence + n.number), b.keys::json ->> n.number,
+      (b.records::json -> n.number)::text, coalesce(a.attributes -> 'headers', '{}'),
+      coalesce(to_timestamp((a.attributes ->> 'timestamp')::double precision / 1000), b.appended_at), 1, sluice.actor()
+    from (
+      select * from sluice_log.topic_%s_segment_%s where partition = $3 and base_offset <= $2 order by base_offset desc limit 1) b
+    cross join lateral (select ($2 - b.base_offset)::integer as number where b.base_offset + b.count > $2) n
+    cross join lateral (
+      select case when json_typeof(b.attributes::json -> n.number) = 'object' then b.attributes::json -> n.number end as attributes) a
+    on conflict (position, "offset") do nothing$query$, v_topic, v_segment)
+  using v_position, v_offset, consume_again.partition;
+  get diagnostics v_put = row_count;
+  if v_put = 0 then
+    return case when exists (select from sluice.redriven r where r.position = v_position and r."offset" = v_offset)
+      then 'waiting' else 'gone' end;
+  end if;
+  perform sluice.write_audit('consume again', format('group %s, topic %s', consume_again."group", consume_again.topic),
+    json_build_object('partition', consume_again.partition, 'offset', v_offset));
+  perform pg_notify('sluice', 'redrive ' || v_position);
+  return 'redriven';
 end $function$
 ;
 
@@ -854,6 +1121,45 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.discard(dead_letters bigint[])
+ RETURNS TABLE(dead_letter bigint, outcome text)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_found bigint[];
+begin
+  if cardinality(dead_letters) > 10000 then
+    raise exception 'sluice: at most 10000 dead letters at a time, not %; nothing was discarded', cardinality(dead_letters)
+      using errcode = '22023';
+  end if;
+  select array_agg(l.dead_letter) into v_found
+  from (select d.dead_letter from sluice.dead_letter d where d.dead_letter = any (dead_letters) order by d.dead_letter for update) l;
+  perform sluice.drop_dead_letters('discard', v_found);
+  return query
+    select n.number, case when n.number = any (v_found) then 'discarded' else 'gone' end
+    from (select distinct unnest(dead_letters) as number) n where n.number is not null order by n.number;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.drop_dead_letters(p_act text, p_dead_letters bigint[])
+ RETURNS void
+ LANGUAGE sql
+BEGIN ATOMIC
+ INSERT INTO sluice.audit (who, act, subject, details)  SELECT sluice.actor() AS actor,
+             drop_dead_letters.p_act AS p_act,
+             format('group %s, topic %s'::text, g.name, t.name) AS format,
+             json_build_object('letters', json_agg(json_build_object('dead_letter', d.dead_letter, 'partition', d.partition, 'offset', d."offset", 'id', d.id) ORDER BY d.dead_letter)) AS json_build_object
+            FROM ((sluice.dead_letter d
+              JOIN sluice.consumer_group g USING ("group"))
+              JOIN sluice.topic t USING (topic))
+           WHERE (d.dead_letter = ANY (drop_dead_letters.p_dead_letters))
+           GROUP BY g.name, t.name;
+ DELETE FROM sluice.dead_letter d
+   WHERE (d.dead_letter = ANY (drop_dead_letters.p_dead_letters));
+END
+;
+
 CREATE OR REPLACE FUNCTION sluice.due_time(p_at timestamp with time zone, p_delay interval)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
@@ -868,6 +1174,43 @@ begin
     raise exception 'sluice: a message must be due before the year 10000; nothing was sent' using errcode = '22008';
   end if;
   return greatest(v_due, '1970-01-01 00:00:00+00');
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.edit_dead_letter(dead_letter bigint, value json DEFAULT NULL::json, headers json DEFAULT NULL::json)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_subject text;
+begin
+  -- jsonb refuses what cannot be shown as text: NUL, and half a surrogate pair.
+  perform edit_dead_letter.value::jsonb, edit_dead_letter.headers::jsonb;
+  if octet_length(edit_dead_letter.value::text) > 1048576 or octet_length(edit_dead_letter.headers::text) > 16384 then
+    raise exception 'sluice: a value has at most 1048576 bytes, headers 16384; dead letter % was not edited', edit_dead_letter.dead_letter
+      using errcode = '22023';
+  end if;
+  if edit_dead_letter.headers is not null and (json_typeof(edit_dead_letter.headers) <> 'object' or exists (
+    select from json_each(case when json_typeof(edit_dead_letter.headers) = 'object' then edit_dead_letter.headers else '{}' end) h
+    where json_typeof(h.value) <> 'string')
+  ) then
+    raise exception 'sluice: headers must be a JSON object of strings; dead letter % was not edited', edit_dead_letter.dead_letter
+      using errcode = '22023';
+  end if;
+  update sluice.dead_letter d set
+    original_value = case when edit_dead_letter.value is null then d.original_value else coalesce(d.original_value, d.value) end,
+    original_headers = case when edit_dead_letter.headers is null then d.original_headers else coalesce(d.original_headers, d.headers) end,
+    value = coalesce(edit_dead_letter.value::text, d.value),
+    headers = coalesce(edit_dead_letter.headers, d.headers),
+    edited_at = clock_timestamp(), edited_by = sluice.actor()
+  where d.dead_letter = edit_dead_letter.dead_letter
+  returning (select format('group %s, topic %s', g.name, t.name) from sluice.consumer_group g, sluice.topic t
+    where g."group" = d."group" and t.topic = d.topic) into v_subject;
+  if not found then return 'gone'; end if;
+  perform sluice.write_audit('edit', v_subject, json_build_object('dead_letter', edit_dead_letter.dead_letter,
+    'value', edit_dead_letter.value is not null, 'headers', edit_dead_letter.headers is not null));
+  return 'edited';
 end $function$
 ;
 
@@ -925,6 +1268,32 @@ begin
     on conflict ("group", topic, partition) do nothing;
   end loop;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.ensure_positions_at(p_group integer, p_topic integer, p_start text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_partitions integer;
+begin
+  select partitions into strict v_partitions from sluice.topic where topic = p_topic;
+  if v_partitions = (select count(*) from sluice.position where "group" = p_group and topic = p_topic) then return; end if;
+  insert into sluice.position ("group", topic, partition, next_offset)
+  select p_group, p_topic, n.partition, greatest(sluice.start_offset(p_topic, n.partition),
+    least(sluice.end_offset(p_topic, n.partition), sluice.find_offset(p_topic, n.partition, p_start)))
+  from generate_series(0, v_partitions - 1) as n(partition)
+  where not exists (select from sluice.position p where p."group" = p_group and p.topic = p_topic and p.partition = n.partition)
+  order by n.partition
+  on conflict ("group", topic, partition) do nothing;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.find_offset(p_topic integer, p_partition integer, p_to text)
+ RETURNS numeric
+ LANGUAGE sql
+ STABLE
+RETURN CASE WHEN (p_to = 'earliest'::text) THEN (sluice.start_offset(p_topic, p_partition))::numeric WHEN (p_to = 'latest'::text) THEN (sluice.end_offset(p_topic, p_partition))::numeric WHEN (p_to ~ '^[0-9]{1,18}$'::text) THEN (p_to)::numeric ELSE (sluice.offset_at(p_topic, p_partition, (p_to)::timestamp with time zone))::numeric END
 ;
 
 CREATE OR REPLACE FUNCTION sluice.find_schedule(p_name text)
@@ -989,6 +1358,23 @@ BEGIN ATOMIC
 END
 ;
 
+CREATE OR REPLACE FUNCTION sluice.group_number(p_name text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  v_group integer;
+begin
+  select g."group" into v_group from sluice.consumer_group g where g.name = p_name;
+  if v_group is null then
+    raise exception 'sluice: there is no group %; nothing was changed', p_name
+      using errcode = 'SL031', hint = 'select "group" from sluice.groups lists those there are.';
+  end if;
+  return v_group;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.hand_out(p_position integer, p_epoch bigint, p_offset bigint, p_first integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1004,6 +1390,19 @@ begin
   returning h.attempt into v_attempt;
   return v_attempt;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.is_owned(p_position integer)
+ RETURNS boolean
+ LANGUAGE sql
+RETURN (EXISTS (SELECT FROM pg_locks l WHERE ((l.locktype = 'advisory'::text) AND (l.classid = (1936487684)::oid) AND (l.objid = (is_owned.p_position)::oid) AND (l.objsubid = 2) AND l.granted AND (l.database = (SELECT pg_database.oid FROM pg_database WHERE (pg_database.datname = current_database()))))))
+;
+
+CREATE OR REPLACE FUNCTION sluice.is_paused(p_group integer, p_topic integer, p_partition integer)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN (EXISTS (SELECT FROM sluice.pause s WHERE ((s."group" = is_paused.p_group) AND ((s.topic IS NULL) OR (s.topic = is_paused.p_topic)) AND ((s.partition IS NULL) OR (s.partition = is_paused.p_partition)))))
 ;
 
 CREATE OR REPLACE FUNCTION sluice.mark_done(p_position integer, p_epoch bigint, p_offset bigint)
@@ -1024,6 +1423,18 @@ begin
     v_done := v_done or found;
   end if;
   return case when v_done then 'done' else 'already' end;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.mark_redriven(p_position integer, p_epoch bigint, p_redriven bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  if not exists (select from sluice.position where position = p_position and epoch = p_epoch) then return 'fenced'; end if;
+  delete from sluice.redriven where position = p_position and redriven = p_redriven;
+  return case when found then 'done' else 'already' end;
 end $function$
 ;
 
@@ -1085,11 +1496,114 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.move_positions(p_act text, p_positions integer[], p_to text, p_by bigint, p_source integer, p_dry_run boolean, p_force boolean)
+ RETURNS TABLE(topic text, partition integer, from_offset bigint, to_offset bigint, skipped bigint, repeated bigint, note text)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_position record;
+  v_owned text;
+  v_wanted numeric;
+  v_done int8multirange;
+  v_moves json[] := '{}';
+  v_subject text;
+begin
+  if not p_dry_run then
+    for v_position in select unnest(p_positions) as position order by 1 loop
+      perform pg_advisory_xact_lock(1936487683, v_position.position);
+    end loop;
+    select string_agg(format('%s/%s', t.name, p.partition), ', ' order by t.name, p.partition) into v_owned
+    from sluice.position p join sluice.topic t using (topic)
+    where p.position = any (p_positions) and sluice.is_owned(p.position);
+    if v_owned is not null and not p_force then
+      raise exception 'sluice: members of the group are at work on %; nothing was moved', left(v_owned, 500) using errcode = 'SL030',
+        hint = 'Stop them first, or pass force => true: what they have in flight is void then, and they go on from the new place.';
+    end if;
+  end if;
+  for v_position in
+    select p.*, t.name, g.name as group_name, sluice.start_offset(p.topic, p.partition) as start_offset,
+      sluice.end_offset(p.topic, p.partition) as end_offset
+    from sluice.position p join sluice.topic t using (topic) join sluice.consumer_group g using ("group")
+    where p.position = any (p_positions) order by t.name, p.partition
+  loop
+    v_wanted := case when p_by is not null then v_position.next_offset::numeric + p_by
+      when p_source is not null then (select s.next_offset from sluice.position s
+        where s."group" = p_source and s.topic = v_position.topic and s.partition = v_position.partition)
+      else sluice.find_offset(v_position.topic, v_position.partition, p_to) end;
+    v_done := v_position.done_above + coalesce((
+      select range_agg(int8range(d."offset", d."offset" + 1)) from sluice.done d
+      where d.position = v_position.position and d."offset" >= v_position.next_offset), '{}');
+    topic := v_position.name;
+    partition := v_position.partition;
+    from_offset := v_position.next_offset;
+    to_offset := greatest(v_position.start_offset, least(v_position.end_offset, v_wanted));
+    skipped := greatest(to_offset - from_offset, 0) - coalesce((
+      select sum(upper(r) - lower(r)) from unnest(v_done * int8multirange(int8range(null, to_offset))) r), 0);
+    repeated := greatest(least(from_offset, v_position.end_offset) - to_offset, 0) + coalesce((
+      select sum(upper(r) - lower(r)) from unnest(v_done * int8multirange(int8range(to_offset, null))) r), 0);
+    note := nullif(concat_ws('; ',
+      case when v_wanted < to_offset then format('%s is before the log, which begins at %s', v_wanted, to_offset)
+        when v_wanted > to_offset then format('%s is beyond the log, which ends at %s', v_wanted, to_offset) end,
+      case when sluice.is_owned(v_position.position) then
+        case when p_dry_run then 'a member is at work on it: needs force' else 'its member was fenced' end end), '');
+    if not p_dry_run then
+      update sluice.position p set next_offset = to_offset, done_above = '{}', epoch = p.epoch + 1, committed_at = clock_timestamp()
+      where p.position = v_position.position;
+      delete from sluice.done d where d.position = v_position.position;
+      if to_regclass('sluice.retry') is not null then
+        execute 'delete from sluice.retry where position = $1' using v_position.position;
+      end if;
+      v_moves := v_moves || json_build_object('position', v_position.position, 'topic', topic, 'partition', partition,
+        'from', from_offset, 'to', to_offset, 'skipped', skipped, 'repeated', repeated);
+      v_subject := format('group %s', v_position.group_name);
+      perform pg_notify('sluice', 'group ' || v_position."group");
+    end if;
+    return next;
+  end loop;
+  if v_subject is not null then
+    perform sluice.write_audit(p_act, v_subject, json_build_object('to', p_to, 'by', p_by,
+      'source', (select g.name from sluice.consumer_group g where g."group" = p_source), 'forced', p_force, 'moves', array_to_json(v_moves)));
+  end if;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.multiply_32(a bigint, b bigint)
  RETURNS bigint
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE STRICT
 RETURN ((((((a >> 16) * b) & (65535)::bigint) << 16) + ((a & (65535)::bigint) * b)) & '4294967295'::bigint)
+;
+
+CREATE OR REPLACE FUNCTION sluice.offset_at(p_topic integer, p_partition integer, p_time timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  v_low bigint := sluice.start_offset(p_topic, p_partition);
+  v_high bigint := sluice.end_offset(p_topic, p_partition);
+  v_middle bigint;
+  v_segment integer;
+  v_base bigint;
+  v_count integer;
+  v_appended_at timestamptz;
+begin
+  while v_low < v_high loop
+    v_middle := v_low + (v_high - v_low) / 2;
+    select s.segment into v_segment from sluice.segment_start s
+    where s.topic = p_topic and s.partition = p_partition and s.start_offset <= v_middle order by s.segment desc limit 1;
+    execute format('select base_offset, count, appended_at from sluice_log.topic_%s_segment_%s
+      where partition = $1 and base_offset <= $2 order by base_offset desc limit 1', p_topic, v_segment)
+    into v_base, v_count, v_appended_at using p_partition, v_middle;
+    -- Everything below v_low is earlier, what is at v_high is not. Retention may have taken what lies between.
+    if v_base is null then v_low := v_middle + 1;
+    elsif v_appended_at >= p_time then v_high := greatest(v_base, v_low);
+    else v_low := greatest(v_base + v_count, v_middle + 1);
+    end if;
+  end loop;
+  return v_low;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.outbox_insert(p_topic integer, p_messages json, p_ring boolean)
@@ -1148,6 +1662,52 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.pause_group("group" text, topic text DEFAULT NULL::text, partition integer DEFAULT NULL::integer, reason text DEFAULT NULL::text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_group integer := sluice.group_number(pause_group."group");
+  v_topic integer := case when pause_group.topic is not null then sluice.topic_number(pause_group.topic) end;
+begin
+  if pause_group.partition is not null then
+    perform sluice.positions_of(pause_group."group", pause_group.topic, array[pause_group.partition]);
+  end if;
+  insert into sluice.pause ("group", topic, partition, reason, paused_by)
+  values (v_group, v_topic, pause_group.partition, pause_group.reason, sluice.actor())
+  on conflict ("group", topic, partition) do nothing;
+  if not found then return false; end if;
+  perform sluice.write_audit('pause', format('group %s', pause_group."group"),
+    json_build_object('topic', pause_group.topic, 'partition', pause_group.partition, 'reason', pause_group.reason));
+  perform pg_notify('sluice', 'group ' || v_group);
+  return true;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.pause_position(p_position integer, p_epoch bigint, p_reason text)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_position sluice.position;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  select * into v_position from sluice.position where position = p_position and epoch = p_epoch;
+  if not found then return 'fenced'; end if;
+  insert into sluice.pause ("group", topic, partition, reason, paused_by)
+  values (v_position."group", v_position.topic, v_position.partition, p_reason, sluice.actor())
+  on conflict ("group", topic, partition) do nothing;
+  if found then
+    perform sluice.write_audit('pause',
+      (select format('group %s', g.name) from sluice.consumer_group g where g."group" = v_position."group"),
+      json_build_object('topic', (select t.name from sluice.topic t where t.topic = v_position.topic),
+        'partition', v_position.partition, 'reason', p_reason));
+  end if;
+  return 'paused';
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.pause_schedule(name text)
  RETURNS void
  LANGUAGE plpgsql
@@ -1156,6 +1716,47 @@ declare
   v_schedule sluice.schedule%rowtype := sluice.find_schedule(pause_schedule.name);
 begin
   update sluice.schedule s set paused = true, revision = s.revision + 1 where s.schedule = v_schedule.schedule;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.positions_of(p_group text, p_topic text, p_partitions integer[])
+ RETURNS integer[]
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  v_group integer := sluice.group_number(p_group);
+  v_topic integer := sluice.topic_number(p_topic);
+  v_positions integer[];
+begin
+  select array_agg(p.position) into v_positions from sluice.position p
+  where p."group" = v_group and p.topic = v_topic
+    and (p_partitions is null or p.partition = any (p_partitions));
+  if v_positions is null or cardinality(v_positions) < (select count(distinct n) from unnest(p_partitions) n) then
+    raise exception 'sluice: group % has no position in topic %, or not in each of these partitions; nothing was changed', p_group, p_topic
+      using errcode = 'SL031', hint = 'select "group", topic, partition from sluice.lag lists the positions.';
+  end if;
+  return v_positions;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.purge_dead_letters(before timestamp with time zone, "group" text DEFAULT NULL::text, topic text DEFAULT NULL::text)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_group integer := case when purge_dead_letters."group" is not null then sluice.group_number(purge_dead_letters."group") end;
+  v_topic integer := case when purge_dead_letters.topic is not null then sluice.topic_number(purge_dead_letters.topic) end;
+  v_found bigint[];
+begin
+  select array_agg(l.dead_letter) into v_found
+  from (
+    select d.dead_letter from sluice.dead_letter d
+    where d.died_at < before and (v_group is null or d."group" = v_group) and (v_topic is null or d.topic = v_topic)
+    order by d.dead_letter limit 10000 for update) l;
+  perform sluice.drop_dead_letters('purge', v_found);
+  return coalesce(cardinality(v_found), 0);
 end $function$
 ;
 
@@ -1202,6 +1803,79 @@ begin
   if recall.id is null or recall.id !~ '^d-[0-9]{1,18}$' then return false; end if;
   delete from sluice.delayed d where d.delayed = substr(recall.id, 3)::bigint;
   return found;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.redrive(dead_letters bigint[])
+ RETURNS TABLE(dead_letter bigint, outcome text)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_found bigint[];
+  v_moved bigint[];
+  v_positions integer[];
+  v_position integer;
+begin
+  if cardinality(dead_letters) > 10000 then
+    raise exception 'sluice: at most 10000 dead letters at a time, not %; nothing was redriven', cardinality(dead_letters)
+      using errcode = '22023', hint = 'sluice.redrive_group takes all of a group, in steps.';
+  end if;
+  select array_agg(l.dead_letter) into v_found
+  from (select d.dead_letter from sluice.dead_letter d where d.dead_letter = any (dead_letters) order by d.dead_letter for update) l;
+  with put as (
+    insert into sluice.redriven (position, dead_letter, "offset", id, key, value, headers, "timestamp", redrives,
+      original_value, original_headers, edited_at, edited_by, redriven_by)
+    select p.position, d.dead_letter, d."offset", d.id, d.key, d.value, d.headers, d."timestamp", d.redrives + 1,
+      d.original_value, d.original_headers, d.edited_at, d.edited_by, sluice.actor()
+    from sluice.dead_letter d
+    join sluice.position p on p."group" = d."group" and p.topic = d.topic and p.partition = d.partition
+    where d.dead_letter = any (v_found)
+    order by p.position, d."offset"
+    on conflict (position, "offset") do nothing
+    returning redriven.dead_letter, redriven.position)
+  select array_agg(put.dead_letter), array_agg(distinct put.position) into v_moved, v_positions from put;
+  insert into sluice.audit (who, act, subject, details)
+  select sluice.actor(), 'redrive', format('group %s, topic %s', g.name, t.name), json_build_object('dead_letters', json_agg(d.dead_letter order by d.dead_letter))
+  from sluice.dead_letter d join sluice.consumer_group g using ("group") join sluice.topic t using (topic)
+  where d.dead_letter = any (v_moved) group by g.name, t.name;
+  delete from sluice.dead_letter d where d.dead_letter = any (v_moved);
+  foreach v_position in array coalesce(v_positions, '{}') loop
+    perform pg_notify('sluice', 'redrive ' || v_position);
+  end loop;
+  return query
+    select n.number, case when n.number = any (v_moved) then 'redriven' when n.number = any (v_found) then 'waiting' else 'gone' end
+    from (select distinct unnest(dead_letters) as number) n where n.number is not null order by n.number;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.redrive_group("group" text, topic text DEFAULT NULL::text, "limit" integer DEFAULT 1000, died_before timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_group integer := sluice.group_number(redrive_group."group");
+  v_topic integer := case when redrive_group.topic is not null then sluice.topic_number(redrive_group.topic) end;
+  v_chosen bigint[];
+  v_moved integer;
+begin
+  if "limit" not between 1 and 10000 then
+    raise exception 'sluice: limit must be from 1 to 10000, not %; nothing was redriven', "limit" using errcode = '22023';
+  end if;
+  loop
+    select array_agg(c.dead_letter) into v_chosen
+    from (
+      select d.dead_letter from sluice.dead_letter d
+      join sluice.position p on p."group" = d."group" and p.topic = d.topic and p.partition = d.partition
+      where d."group" = v_group and (v_topic is null or d.topic = v_topic) and (died_before is null or d.died_at < died_before)
+        and not exists (select from sluice.redriven r where r.position = p.position and r."offset" = d."offset")
+      order by d."group", d.topic, d.partition, d."offset" limit redrive_group."limit") c;
+    if v_chosen is null then return 0; end if;
+    select count(*) into v_moved from sluice.redrive(v_chosen) r where r.outcome = 'redriven';
+    -- None of them: another caller had them first. What is left is looked at anew.
+    if v_moved > 0 then return v_moved; end if;
+  end loop;
 end $function$
 ;
 
@@ -1290,6 +1964,37 @@ begin
   on conflict ("group", topic, key) do update set next_at = greatest(p.next_at, v_now) + v_length
   returning next_at into v_end;
   return extract(epoch from v_end - v_length - clock_timestamp()) * 1000;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.reset_position("group" text, topic text, "to" text, partitions integer[] DEFAULT NULL::integer[], dry_run boolean DEFAULT false, force boolean DEFAULT false)
+ RETURNS TABLE(partition integer, from_offset bigint, to_offset bigint, skipped bigint, repeated bigint, note text)
+ LANGUAGE sql
+AS $function$
+  select m.partition, m.from_offset, m.to_offset, m.skipped, m.repeated, m.note
+  from sluice.move_positions('reset', sluice.positions_of($1, $2, $4), $3, null, null, $5, $6) m
+$function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.resume_group("group" text, topic text DEFAULT NULL::text, partition integer DEFAULT NULL::integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_group integer := sluice.group_number(resume_group."group");
+  v_topic integer := case when resume_group.topic is not null then sluice.topic_number(resume_group.topic) end;
+  v_ended integer;
+begin
+  delete from sluice.pause s
+  where s."group" = v_group and (v_topic is null or s.topic = v_topic)
+    and (resume_group.partition is null or s.partition = resume_group.partition);
+  get diagnostics v_ended = row_count;
+  if v_ended = 0 then return 0; end if;
+  perform sluice.write_audit('resume', format('group %s', resume_group."group"),
+    json_build_object('topic', resume_group.topic, 'partition', resume_group.partition, 'ended', v_ended));
+  perform pg_notify('sluice', 'group ' || v_group);
+  return v_ended;
 end $function$
 ;
 
@@ -1443,6 +2148,15 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.shift_position("group" text, topic text, by bigint, partitions integer[] DEFAULT NULL::integer[], dry_run boolean DEFAULT false, force boolean DEFAULT false)
+ RETURNS TABLE(partition integer, from_offset bigint, to_offset bigint, skipped bigint, repeated bigint, note text)
+ LANGUAGE sql
+AS $function$
+  select m.partition, m.from_offset, m.to_offset, m.skipped, m.repeated, m.note
+  from sluice.move_positions('shift', sluice.positions_of($1, $2, $4), null, coalesce($3, 0), null, $5, $6) m
+$function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.start_offset(p_topic integer, p_partition integer)
  RETURNS bigint
  LANGUAGE sql
@@ -1512,6 +2226,32 @@ CREATE OR REPLACE FUNCTION sluice.time_of_ms(p_ms bigint)
 RETURN (('1970-01-01 00:00:00+00'::timestamp with time zone + (((p_ms / 1000))::double precision * '00:00:01'::interval)) + (((p_ms % (1000)::bigint))::double precision * '00:00:00.001'::interval))
 ;
 
+CREATE OR REPLACE FUNCTION sluice.topic_number(p_name text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  v_topic integer;
+begin
+  select t.topic into v_topic from sluice.topic t where t.name = p_name;
+  if v_topic is null then
+    raise exception 'sluice: there is no topic %; nothing was changed', p_name
+      using errcode = 'SL033', hint = 'select name from sluice.topics lists those there are.';
+  end if;
+  return v_topic;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.write_audit(p_act text, p_subject text, p_details json)
+ RETURNS void
+ LANGUAGE sql
+BEGIN ATOMIC
+ INSERT INTO sluice.audit (who, act, subject, details)
+   VALUES (sluice.actor(), write_audit.p_act, write_audit.p_subject, write_audit.p_details);
+END
+;
+
 -- Comments
 
 comment on column sluice."position".crashes is 'Processes that ended while next_offset was below suspect_to.';
@@ -1521,6 +2261,11 @@ comment on column sluice."position".handed_to is 'Messages from next_offset up t
 comment on column sluice."position".next_offset is 'Everything below is done.';
 comment on column sluice."position".owner is 'The member that took it last; null when it was given back. The session lock (1936487684, position) says whether it still has it.';
 comment on column sluice."position".suspect_to is 'Messages below were possibly being handled when a process ended.';
+comment on column sluice.audits.who is 'The database user, and what its application calls itself.';
+comment on column sluice.dead_letter.edited_by is 'Who edited it last: the database user and the application''s name.';
+comment on column sluice.dead_letter.original_headers is 'What the headers were before the first edit; null when those were never edited.';
+comment on column sluice.dead_letter.original_value is 'What the value was before the first edit; null when that was never edited.';
+comment on column sluice.dead_letter.redrives is 'How often it was handed over again and died again.';
 comment on column sluice.dead_letters.reason is 'exhausted: its last attempt failed. schema: it does not fit the topic''s schema.';
 comment on column sluice.delayed.delayed is 'Its id is d-<this>.';
 comment on column sluice.delayed.due is 'By the database''s clock; never earlier does the message enter the log.';
@@ -1528,10 +2273,13 @@ comment on column sluice.delayed_messages.due is 'Not earlier by the database''s
 comment on column sluice.delayed_messages.id is 'What sluice.recall takes, and the message''s id for ever.';
 comment on column sluice.delayed_messages.queued_at is 'When it was sent.';
 comment on column sluice.delayed_messages.value is 'As it will stand in the log: JSON, or base64 text where the topic holds bytes.';
+comment on column sluice.groups.paused_partitions is 'How many of its partitions hand over nothing at present; sluice.lag says which.';
 comment on column sluice.lag.committed_offset is 'Everything below is done.';
 comment on column sluice.lag.lag is 'Messages not done yet, as of the last time the position was written.';
 comment on column sluice.lag.oldest_age is 'How long the oldest message that is not done has been in the log; null when there is none.';
 comment on column sluice.lag.owner is 'The member that handles the partition; null when nobody does.';
+comment on column sluice.lag.paused_by is 'Who paused it: the database user and the application''s name.';
+comment on column sluice.lag.paused_since is 'Since when it hands over nothing; null when it is not paused. By itself, with its topic or with its group, whichever came first.';
 comment on column sluice.member.lease_until is 'Renewed by its heartbeat, by the database''s clock. A member whose lease has run out is frozen: others end its session.';
 comment on column sluice.members.live is 'Whether its session is there. One that is not is removed by the next that looks.';
 comment on column sluice.migrations.applied_at is 'When it was applied, by the clock of the database.';
@@ -1545,10 +2293,14 @@ comment on column sluice.pace.next_at is 'The time of the next message that nobo
 comment on column sluice.partitions.end_offset is 'The offset that the next message will get (Kafka''s log end offset).';
 comment on column sluice.partitions.high_watermark is 'Consumers read below this. A message sent with acks "all" is invisible until synchronous standbys have it, so what can be read is what survives a failover.';
 comment on column sluice.partitions.start_offset is 'The first offset that retention has left.';
+comment on column sluice.redriven.attempts is 'How often it was handed to a handler since it was redriven, counted beforehand: one that ends the process counts, too.';
+comment on column sluice.redriven.dead_letter is 'The dead letter that it was, whose number it keeps should it die again; null when it was taken from the log.';
+comment on column sluice.redriven_messages.attempts is 'How often it was handed to a handler since then.';
+comment on column sluice.redriven_messages.dead_letter is 'The dead letter that it was; null when it was taken from the log.';
 comment on column sluice.retries.attempt is 'How often it was handed over.';
 comment on column sluice.retries.blocks is 'partition: nothing of its partition is handed over meanwhile. key: nothing of its key. nothing: all else goes on.';
 comment on column sluice.retries.due is 'When it will be handed over again; null while it is in a handler''s hands.';
-comment on column sluice.retry.attempt is 'How often it was handed over, counted when that happens.';
+comment on column sluice.retry.attempt is 'How often it was handed over, counted when that happens; 0 when it begins anew.';
 comment on column sluice.retry.blocks is 'What waits for it: its partition, the messages of its key, or nothing.';
 comment on column sluice.retry.due is 'When it will be handed over again; null while it is in a handler''s hands.';
 comment on column sluice.schedule.next_at is 'The next tick; null: the duty that sends computes it from now.';
@@ -1563,54 +2315,82 @@ comment on column sluice.schedules.next_run is 'The next tick; null while it is 
 comment on column sluice.topic.compression is 'auto: lz4 where the server has it, else none. pglz. none.';
 comment on column sluice.topic.encoding is 'json: values are JSON. bytes: values are base64 text in the log and bytea in the view.';
 comment on column sluice.topic.topic is 'Names the topic''s table, sluice_log.topic_<n>; never reused.';
+comment on function sluice.actor() is 'Internal: who acts, for the audit.';
 comment on function sluice.appended_at(integer,integer,bigint) is 'When a message was appended.';
 comment on function sluice.assert_duty(integer,bigint) is 'Refuses an owner of a duty that has been replaced.';
+comment on function sluice.begin_redriven(integer,bigint,bigint) is 'Internal: counts an attempt of a redriven message.';
 comment on function sluice.begin_retries(integer,bigint,bigint[]) is 'Internal: counts an attempt before it is made.';
+comment on function sluice.bury_redriven(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message is a dead letter again.';
+comment on function sluice.clone_group(text,text,boolean,boolean) is 'Moves a group to where another one is: select * from sluice.clone_group(''welcome'', ''welcome-v2'').';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[],bigint[]) is 'Writes positions under their epochs; returns those that were accepted.';
+comment on function sluice.consume_again(text,text,integer,bigint) is 'Hands one message of the log to one group once more: select sluice.consume_again(''welcome'', ''signups'', 0, 42).';
 comment on function sluice.create_append_function(integer) is 'Internal: makes a topic''s append function for its newest segment.';
 comment on function sluice.create_segment_table(integer,integer) is 'Internal: the table of a segment.';
 comment on function sluice.create_topic(text,integer,text,text,bigint,bigint,bigint,bigint) is 'Creates a topic, or returns the number of the one that has the name.';
 comment on function sluice.create_topic_view(integer) is 'Internal: makes the view topics.<name>.';
 comment on function sluice.declare_schedule(text,integer,text,bigint,text,text,text,text,text,bigint,text) is 'Internal: keeps a schedule as an app declares it.';
 comment on function sluice.delayed_insert(integer,json,bigint,bigint,boolean) is 'Internal: writes messages that come later.';
+comment on function sluice.discard(bigint[]) is 'Gives dead letters up for good: select * from sluice.discard(array[1, 2]).';
+comment on function sluice.drop_dead_letters(text,bigint[]) is 'Internal: deletes dead letters and notes where they were.';
 comment on function sluice.due_time(timestamp with time zone,interval) is 'Internal: when a delayed message is due.';
+comment on function sluice.edit_dead_letter(bigint,json,json) is 'Changes a dead letter before it is redriven: select sluice.edit_dead_letter(1, value => ''{"a":1}'').';
 comment on function sluice.end_offset(integer,integer) is 'The offset that the next message of a partition will get.';
 comment on function sluice.end_retries(integer,bigint,bigint[]) is 'Internal: forgets messages that are over.';
 comment on function sluice.ensure_positions(integer,integer,text) is 'Gives a group a position in every partition of a topic.';
+comment on function sluice.ensure_positions_at(integer,integer,text) is 'Gives a group a position in every partition of a topic, beginning at an offset or a time.';
+comment on function sluice.find_offset(integer,integer,text) is 'Internal: the offset that a text says: earliest, latest, digits, or a time.';
 comment on function sluice.find_schedule(text) is 'Internal: a schedule by its name.';
 comment on function sluice.fire_schedule(bigint,integer,bigint,bigint[],bigint) is 'Internal: sends what a schedule says and moves it on.';
 comment on function sluice.forget_pace(integer) is 'Internal: forgets limits of keys that are idle.';
+comment on function sluice.group_number(text) is 'Internal: the number of a group; refuses a name that is none.';
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
+comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position.';
+comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
 comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
+comment on function sluice.mark_redriven(integer,bigint,bigint) is 'Internal: marks a redriven message as done within the caller''s transaction.';
 comment on function sluice.move_delayed(bigint,timestamp with time zone,integer,bigint) is 'Internal: moves what is due into the log.';
+comment on function sluice.move_positions(text,integer[],text,bigint,integer,boolean,boolean) is 'Internal: moves positions; see sluice.reset_position, sluice.shift_position and sluice.clone_group.';
 comment on function sluice.multiply_32(bigint,bigint) is 'Internal: unsigned 32-bit multiplication.';
+comment on function sluice.offset_at(integer,integer,timestamp with time zone) is 'The first offset that was appended at a time or later.';
 comment on function sluice.outbox_insert(integer,json,boolean) is 'Internal: writes messages to the outbox.';
 comment on function sluice.partition_of_key(text,integer) is 'The partition a key goes to: Kafka''s murmur2. The same as the producers compute.';
+comment on function sluice.pause_group(text,text,integer,text) is 'Pauses a group, a topic of it or a partition: select sluice.pause_group(''welcome'', reason => ''load test'').';
+comment on function sluice.pause_position(integer,bigint,text) is 'Internal: an owner pauses its partition.';
 comment on function sluice.pause_schedule(text) is 'Stops a schedule until sluice.resume_schedule(name).';
+comment on function sluice.positions_of(text,text,integer[]) is 'Internal: the numbers of a group''s positions.';
+comment on function sluice.purge_dead_letters(timestamp with time zone,text,text) is 'Gives up dead letters older than a time, 10,000 at most a call: select sluice.purge_dead_letters(now() - interval ''90 days'').';
 comment on function sluice.put_off(integer,bigint,json) is 'Internal: keeps messages that failed until they are handed over again.';
 comment on function sluice.recall(text) is 'Takes a delayed message back: select sluice.recall(''d-17''). Whether it will never be delivered.';
+comment on function sluice.redrive(bigint[]) is 'Hands dead letters to their groups once more: select * from sluice.redrive(array[1, 2]).';
+comment on function sluice.redrive_group(text,text,integer,timestamp with time zone) is 'Hands dead letters of a group to it once more: select sluice.redrive_group(''welcome''). Returns how many.';
 comment on function sluice.relay(bigint,pg_snapshot,integer) is 'Internal: moves committed messages from the outbox into the log.';
 comment on function sluice.release_position(integer,bigint) is 'Gives a position back.';
 comment on function sluice.remove_schedule(text) is 'Removes a schedule for good, unless an app that still declares it starts.';
 comment on function sluice.reserve_pace(integer,integer,text,integer,double precision) is 'Internal: reserves messages of a group with a rate limit.';
+comment on function sluice.reset_position(text,text,text,integer[],boolean,boolean) is 'Moves a group''s position to an offset or a time: select * from sluice.reset_position(''welcome'', ''signups'', ''earliest'', dry_run => true).';
+comment on function sluice.resume_group(text,text,integer) is 'Ends the pauses of a group: select sluice.resume_group(''welcome'').';
 comment on function sluice.resume_schedule(text) is 'Lets a paused schedule go on from its next tick.';
 comment on function sluice.ring_for_due(timestamp with time zone) is 'Internal: wakes the mover of delayed messages for one that is due soon.';
 comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment and begins the next.';
 comment on function sluice.run_schedule(text) is 'Sends a schedule''s message now.';
 comment on function sluice.send(text,json,text,json,integer,timestamp with time zone,interval) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}''). Later with deliver_at => a time or delay => an interval.';
 comment on function sluice.send_scheduled(sluice.schedule,timestamp with time zone) is 'Internal: sends a schedule''s message for a tick.';
+comment on function sluice.shift_position(text,text,bigint,integer[],boolean,boolean) is 'Moves a group''s position by a number of messages: select * from sluice.shift_position(''welcome'', ''signups'', -100).';
 comment on function sluice.start_offset(integer,integer) is 'The first offset of a partition that retention has left.';
 comment on function sluice.take_duty(integer,text) is 'Takes a duty under a new epoch.';
 comment on function sluice.take_over(integer,integer,integer) is 'Takes a position over under a new epoch, and tells what may have ended its last owner.';
 comment on function sluice.take_position(integer,integer) is 'Takes a position over under a new epoch.';
 comment on function sluice.time_of_ms(bigint) is 'Internal: milliseconds since 1970 as a time.';
+comment on function sluice.topic_number(text) is 'Internal: the number of a topic; refuses a name that is none.';
+comment on function sluice.write_audit(text,text,json) is 'Internal: notes an act within its transaction.';
 comment on index sluice.delayed_due is 'What is due next, and in which order.';
 comment on schema sluice is 'Sluice, a message broker inside Postgres: its tables, views and functions.';
 comment on schema sluice_log is 'Sluice: the tables and append functions of topics, named by topic number. Read topics.<name> instead.';
 comment on schema topics is 'Sluice: a view per topic that shows its messages one by one.';
 comment on sequence sluice.producer_number is 'A number for every producer that opens; with its record sequence it makes up the id of a record.';
 comment on table sluice."position" is 'How far a group is in a partition. See the views sluice.groups and sluice.lag.';
+comment on table sluice.audit is 'Every administrative act, written in the transaction of the act. See the view sluice.audits.';
 comment on table sluice.consumer_group is 'A consumer group: who shares its name shares the work. See the view sluice.groups.';
 comment on table sluice.dead_letter is 'What a group could not handle, whole. See the view sluice.dead_letters.';
 comment on table sluice.delayed is 'Messages that are not due yet. A row is here if and only if its message is neither in the log nor recalled. See the view sluice.delayed_messages.';
@@ -1621,12 +2401,15 @@ comment on table sluice.member is 'A process that consumes. It lives while its s
 comment on table sluice.migrations is 'The migrations that were applied to this database, one row each, written in the transaction of the migration.';
 comment on table sluice.outbox is 'Messages of transactions, on their way into the log. A row is here if and only if its message is not in the log.';
 comment on table sluice.pace is 'When a group with a rate limit may hand its next message over. (The generic cell rate algorithm, ITU-T I.371.)';
+comment on table sluice.pause is 'What hands over nothing at present: a group (topic null), a topic of it (partition null), or a partition.';
+comment on table sluice.redriven is 'Messages that one group handles once more, waiting beside the log for the owner of the position. See the view sluice.redriven_messages.';
 comment on table sluice.retry is 'Messages that failed and wait to be handed over again. Their position has passed them. See the view sluice.retries.';
 comment on table sluice.schedule is 'What is sent by the clock. See the view sluice.schedules.';
 comment on table sluice.segment is 'A slice of a topic in time: sluice_log.topic_<topic>_segment_<segment>. The highest one is appended to.';
 comment on table sluice.segment_start is 'Where each partition begins in a segment, so that dropping older segments never restarts an offset.';
 comment on table sluice.subscription is 'Which groups a member takes part in, and for which topics.';
 comment on table sluice.topic is 'A topic: its number, its name and how it is kept. See the view sluice.topics.';
+comment on view sluice.audits is 'Sluice: who did what: redrive, discard, purge, edit, consume again, reset, shift, clone, pause, resume. Written in the transaction of the act.';
 comment on view sluice.dead_letters is 'Sluice: what a group could not handle: the message, where it was, why and after how many attempts.';
 comment on view sluice.delayed_messages is 'Sluice: messages that are not due yet; sluice.recall(id) takes one back.';
 comment on view sluice.groups is 'Sluice: each group''s lag over all partitions of a topic.';
@@ -1634,6 +2417,8 @@ comment on view sluice.lag is 'Sluice: how far each group is in each partition, 
 comment on view sluice.leaders is 'Sluice: which process does what one does for all: relay moves the outbox into the log, retention drops old segments, delays moves what is due into the log, schedules sends by the clock.';
 comment on view sluice.members is 'Sluice: the processes that consume. One with partitions = 0 is idle: there are more members than partitions.';
 comment on view sluice.partitions is 'Sluice: where the log of each partition begins and ends.';
+comment on view sluice.pauses is 'Sluice: what hands over nothing at present: groups (topic null), topics of a group (partition null), or partitions.';
+comment on view sluice.redriven_messages is 'Sluice: messages that a group handles once more and that wait for it: redriven dead letters, and what was to be consumed again.';
 comment on view sluice.retries is 'Sluice: messages that failed and wait to be handed over again, and what waits for them.';
 comment on view sluice.schedules is 'Sluice: what is sent by the clock, when it runs next and when it ran last.';
 comment on view sluice.topics is 'Sluice: every topic, how it is kept and how much room it takes.';

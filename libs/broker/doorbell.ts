@@ -4,11 +4,12 @@ import ringStatement from "./sql/ring.sql" with { type: "text" };
 
 /**
  * What a doorbell says: these partitions have something new, the outbox has, a delayed message is due soon, a schedule has
- * changed, or a group's members have.
+ * changed, redriven messages wait for a position, or a group is to be looked at.
  */
 export type Ring =
   | { readonly kind: "log"; readonly topic: number; readonly partitions: readonly number[] }
   | { readonly kind: "outbox" | "delay" | "schedule" }
+  | { readonly kind: "redrive"; readonly position: number }
   | { readonly kind: "group"; readonly group: number };
 
 /** A payload of the channel `sluice`; `undefined` for one that this version does not know. */
@@ -20,6 +21,7 @@ export function parseRing(payload: string): Ring | undefined {
   if (kind === "outbox" || kind === "delay" || kind === "schedule") return { kind };
   if (first === undefined) return undefined;
   if (kind === "log") return { kind, topic: first, partitions: others };
+  if (kind === "redrive") return { kind, position: first };
   if (kind === "group") return { kind, group: first };
   return undefined;
 }

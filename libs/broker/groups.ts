@@ -14,6 +14,12 @@ import takeStatement from "./sql/take-position.sql" with { type: "text" };
 export interface GroupPosition extends AssignablePosition {
   readonly group: number;
   readonly partition: number;
+  /** A higher one than an owner's own: the position was taken or moved, and that owner owns it no more. */
+  readonly epoch: number;
+  /** Nothing is to be handed over at present. */
+  readonly paused: boolean;
+  /** Messages that were redriven wait for the owner. */
+  readonly redriven: boolean;
 }
 
 /** What a new owner learns about a position. */
@@ -66,8 +72,12 @@ export class Groups {
     this.#pool = pool;
   }
 
-  /** The number of a group and positions in every partition of a topic, made if they are new. */
-  async join(name: string, topic: number, start: "earliest" | "latest"): Promise<number> {
+  /**
+   * The number of a group and positions in every partition of a topic, made if they are new.
+   *
+   * @param start where new ones begin, as `sluice.find_offset` reads it: `earliest`, `latest`, an offset, or a time
+   */
+  async join(name: string, topic: number, start: string): Promise<number> {
     const what = `joining group ${name}`;
     // Someone else's insert may be invisible to the statement that lost against it: then the second look sees it.
     const rows = await this.#pool.query<{ group: number }>(what, joinStatement, [name]);
@@ -87,11 +97,9 @@ export class Groups {
       this.#pool.query<{ group: number; topic: number; member: number }>("surveying groups", subscriptionsStatement, [
         list,
       ]),
-      this.#pool.query<{ position: number; group: number; topic: number; partition: number; owner: number | null }>(
-        "surveying groups",
-        positionsStatement,
-        [list],
-      ),
+      this.#pool.query<GroupPosition & Readonly<Record<string, unknown>>>("surveying groups", positionsStatement, [
+        list,
+      ]),
     ]);
     return { subscriptions, positions };
   }

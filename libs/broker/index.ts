@@ -1,7 +1,22 @@
 export { type AssignablePosition, assignSticky, type LiveSubscription } from "./assignment.ts";
+export {
+  type DeadLetterFilter,
+  type DeadLetterPage,
+  DeadLetters,
+  type RedriveGroupOptions,
+  type RedriveResult,
+} from "./dead-letters.ts";
 export { type DelayedMessages, Delays, insertDelayed, recallDelayed } from "./delays.ts";
 export { Doorbell, parseRing, type Ring } from "./doorbell.ts";
 export { Duty, type DutyOptions, type DutyRound, duties } from "./duty.ts";
+export {
+  GroupAdministration,
+  type GroupStatus,
+  type MoveOptions,
+  type PartitionMoveOptions,
+  type PauseScope,
+  type PositionMove,
+} from "./group-administration.ts";
 export {
   type DeadLetter,
   type GroupPosition,
@@ -10,12 +25,13 @@ export {
   type PositionCommit,
   type TakenPosition,
 } from "./groups.ts";
+export type { KeptDeadLetter } from "./kept-dead-letter.ts";
 export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } from "./members.ts";
 export { Pace } from "./pace.ts";
+export { type OwnedPosition, type RedrivenMessage, RedrivenMessages, type SettleOutcome } from "./redriven.ts";
 export { Relay } from "./relay.ts";
 export {
   type BegunRetry,
-  type OwnedPosition,
   type PutOff,
   type PutOffOutcome,
   Retries,

@@ -1,15 +1,10 @@
 import { arrayLiteral, type Pool } from "@sluice/store";
+import type { OwnedPosition } from "./redriven.ts";
 import beginStatement from "./sql/begin-retries.sql" with { type: "text" };
 import endStatement from "./sql/end-retries.sql" with { type: "text" };
 import handOutStatement from "./sql/hand-out.sql" with { type: "text" };
 import putOffStatement from "./sql/put-off.sql" with { type: "text" };
 import waitingStatement from "./sql/waiting-retries.sql" with { type: "text" };
-
-/** A position and the epoch under which its owner acts. */
-export interface OwnedPosition {
-  readonly position: number;
-  readonly epoch: number;
-}
 
 /** A message that failed, whole, and when it is to be handed over again. */
 export interface PutOff {

@@ -1,6 +1,7 @@
 import { type Duration, limits, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { type Backoff, exponential } from "./backoff.ts";
 import type { HandlerContext } from "./context.ts";
+import { type Place, placeText } from "./place.ts";
 import { type RateLimit, rateLimitProblems } from "./rate-limit.ts";
 import type { AnyTopic, Topic } from "./topic.ts";
 
@@ -25,11 +26,11 @@ export interface ConsumerOptions<Value> {
   readonly retry?: { readonly attempts?: number; readonly backoff?: Backoff };
   /**
    * After the last attempt, and at once for a record that does not fit the schema: `"dead-letter"` (the default) keeps it
-   * in `sluice.dead_letters` and goes on, `"drop"` goes on, `"pause"` stops the partition until the process restarts.
+   * in `sluice.dead_letters` and goes on, `"drop"` goes on, `"pause"` pauses the partition until `sluice.groups.resume`.
    */
   readonly onExhausted?: "dead-letter" | "drop" | "pause";
-  /** Where a group begins that has no position yet. Default `"earliest"`. */
-  readonly start?: "earliest" | "latest";
+  /** Where a group begins that has no position yet: also `{ offset }` or `{ time }`. Default `"earliest"`. */
+  readonly start?: Place;
   /**
    * `"interval"` (the default): positions are written every `commitInterval` for what is done.
    * `"explicit"`: only what `await c.commit()` was called for is written; the rest is delivered again after a restart.
@@ -55,7 +56,8 @@ export interface Consumer<Value> {
   readonly attempts: number;
   readonly backoff: Backoff;
   readonly onExhausted: "dead-letter" | "drop" | "pause";
-  readonly start: "earliest" | "latest";
+  /** As the database reads it: `earliest`, `latest`, an offset, or a time. */
+  readonly start: string;
   readonly commit: CommitMode;
   readonly commitIntervalMs: number;
   readonly prefetch: number;
@@ -98,7 +100,7 @@ export function consumer<T extends AnyTopic>(
     attempts: options.retry?.attempts ?? 5,
     backoff: options.retry?.backoff ?? exponential("1s", "5m"),
     onExhausted: options.onExhausted ?? "dead-letter",
-    start: options.start ?? "earliest",
+    start: placeText(options.start ?? "earliest") ?? "earliest",
     commit: options.commit ?? "interval",
     commitIntervalMs: parseDurationMs(options.commitInterval ?? "250ms") ?? 250,
     prefetch: options.prefetch ?? 4_096,
@@ -133,7 +135,8 @@ function consumerProblems(options: ConsumerOptions<never>): Problem[] {
     "drop",
     "pause",
   ), "onExhausted", 'must be "dead-letter", "drop" or "pause"');
-  require(isOneOf(options.start, "earliest", "latest"), "start", 'must be "earliest" or "latest"');
+  require(placeText(options.start ?? "earliest") !==
+    undefined, "start", 'must be "earliest", "latest", { offset } or { time }');
   require(isOneOf(options.commit, "interval", "explicit"), "commit", 'must be "interval" or "explicit"');
   require(options.commitInterval === undefined ||
     (parseDurationMs(options.commitInterval) ?? 0) >= 10, "commitInterval", "must be a duration of at least 10 ms");

@@ -19,6 +19,7 @@ export {
   partitionOfKey,
   roundRobin,
 } from "./partitioner.ts";
+export { type Place, placeText, timeMs } from "./place.ts";
 export { type RateLimit, rateLimitIntervalMs, rateLimitProblems } from "./rate-limit.ts";
 export type { Acks, ConsumedRecord, Headers, RecordOptions, SendResult } from "./record.ts";
 export { type MissedTicks, type Schedule, type ScheduleOptions, schedule } from "./schedule.ts";

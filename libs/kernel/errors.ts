@@ -13,6 +13,10 @@ export const errorTable = {
   RECORD_TOO_LARGE: { retryable: false, exitCode: 65 },
   /** The topic is not in the database and this process may not create it. Nothing was written. */
   UNKNOWN_TOPIC: { retryable: false, exitCode: 66 },
+  /** There is no such group, or it has no position where one was asked for. Nothing was changed. */
+  UNKNOWN_GROUP: { retryable: false, exitCode: 66 },
+  /** Members of the group are at work on what was to be moved. Nothing was changed: stop them first, or force it. */
+  GROUP_ACTIVE: { retryable: true, exitCode: 75 },
   /** The database cannot be reached: nobody listens, the name does not resolve, or it is starting up. */
   DATABASE_UNREACHABLE: { retryable: true, exitCode: 69 },
   /** The database refused the user or the password. */

@@ -15,6 +15,8 @@ export interface Log {
   read(request: ReadRequest): Promise<ReadResult>;
   /** Where partitions begin and end. */
   ends(partitions: readonly PartitionName[]): Promise<readonly PartitionEnds[]>;
+  /** The first offset that was appended at a time (milliseconds since 1970) or later; the end when there is none. */
+  offsetAt(partition: PartitionName, timeMs: number): Promise<number>;
   /** Closes segments that are old or large enough and drops those that retention no longer needs. */
   trim(topic: TopicEntry): Promise<TrimReport>;
 }

@@ -6,6 +6,7 @@ import type { AppendRequest, Log, PartitionEnds, PartitionName, ReadRequest, Rea
 import { trimTopic } from "./retention.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import endsStatement from "./sql/ends.sql" with { type: "text" };
+import offsetAtStatement from "./sql/offset-at.sql" with { type: "text" };
 
 /** The log in Postgres: migrations/0001_log.sql holds the other half. */
 export class PostgresLog implements Log {
@@ -54,6 +55,15 @@ export class PostgresLog implements Log {
       start: Number(row.start_offset),
       end: Number(row.end_offset),
     }));
+  }
+
+  async offsetAt({ topic, partition }: PartitionName, timeMs: number): Promise<number> {
+    const rows = await this.#pool.query<{ offset: string | null }>("looking for a time", offsetAtStatement, [
+      topic,
+      partition,
+      timeMs,
+    ]);
+    return Number(rows[0]?.offset ?? 0);
   }
 
   trim(topic: TopicEntry): Promise<TrimReport> {

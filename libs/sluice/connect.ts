@@ -1,4 +1,4 @@
-import { Doorbell, recallDelayed } from "@sluice/broker";
+import { DeadLetters, Doorbell, GroupAdministration, recallDelayed } from "@sluice/broker";
 import type { AnyTopic, ConsumedRecord, SendResult, Topic } from "@sluice/contract";
 import {
   type Clock,
@@ -88,13 +88,17 @@ export interface Sluice {
    */
   recall(id: string, options?: { readonly tx?: UserTransaction }): Promise<boolean>;
   /**
-   * Reads a partition without a group, from any offset to its present end, in pieces as they lie in the log. Reading moves no
-   * position and hides nothing from anybody.
+   * Reads a partition without a group, from any offset or time to another or to its present end, in pieces as they lie in the
+   * log. Reading moves no position and hides nothing from anybody.
    *
    * @example
    * for await (const records of sluice.read(signups, { partition: 0, from: 1_000 })) for (const { offset, value } of records) …
    */
   read<Value>(topic: Topic<Value>, options: ReadOptions): AsyncIterable<readonly ConsumedRecord<Value>[]>;
+  /** What groups could not handle: browse it, correct it, hand it over again, or give it up. */
+  readonly deadLetters: DeadLetters;
+  /** Where groups stand and whether they work: move, pause and resume them, or let one handle a message once more. */
+  readonly groups: GroupAdministration;
   /** Resolves when everything sent so far is settled, one way or the other. */
   flush(): Promise<void>;
   /** Settles what was sent, then ends the connections. Sends after that fail with CLOSED. */
@@ -190,6 +194,8 @@ export function asSluice({ log, pool, producer }: Connection, close: () => Promi
     async *read(topic, options) {
       yield* readPartition(log, topic, (await producer.openTopic(topic)).entry, options);
     },
+    deadLetters: new DeadLetters(pool),
+    groups: new GroupAdministration(pool),
     flush: () => producer.flush(),
     close: closeOnce,
     [Symbol.asyncDispose]: closeOnce,

@@ -3,6 +3,20 @@
  *
  * Declare topics and consumers, put them into an app, start it; send from anywhere, also inside your own transactions.
  */
+export type {
+  DeadLetterFilter,
+  DeadLetterPage,
+  DeadLetters,
+  GroupAdministration,
+  GroupStatus,
+  KeptDeadLetter,
+  MoveOptions,
+  PartitionMoveOptions,
+  PauseScope,
+  PositionMove,
+  RedriveGroupOptions,
+  RedriveResult,
+} from "@sluice/broker";
 export {
   type Acks,
   type AnyConsumer,
@@ -27,6 +41,7 @@ export {
   type Partitioner,
   type PartitionerFactory,
   type PartitionerInput,
+  type Place,
   partitionOfKey,
   type RateLimit,
   type RecordOptions,
@@ -55,7 +70,7 @@ export {
   silentLogger,
 } from "@sluice/kernel";
 export type { UserTransaction } from "@sluice/store";
-export type { DelayOptions, ReadOptions, SendOptions } from "@sluice/worker";
+export type { DelayOptions, ReadOptions, ReadTime, SendOptions } from "@sluice/worker";
 export { type App, type AppOptions, app, type RunningApp } from "./app.ts";
 export { type ConnectOptions, connect, type Sluice } from "./connect.ts";
 export { errorLine, run } from "./run.ts";

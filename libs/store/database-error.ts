@@ -75,6 +75,9 @@ const unclassified: ServerEntry = { code: "DATABASE_ERROR", message: "The databa
 
 const byState: Readonly<Record<string, ServerEntry>> = {
   SL002: { code: "OUT_OF_SEQUENCE", message: "The append came before the one it must follow; nothing was written" },
+  SL030: { code: "GROUP_ACTIVE", message: "The group is at work", quotable: true },
+  SL031: { code: "UNKNOWN_GROUP", message: "There is no such group or position", quotable: true },
+  SL033: { code: "UNKNOWN_TOPIC", message: "There is no such topic", quotable: true },
   "25006": { code: "DATABASE_RESOURCES", message: "The database is read-only" },
   "25P03": { code: "DATABASE_TIMEOUT", message: "The transaction was idle for too long" },
   "25P04": { code: "DATABASE_TIMEOUT", message: "The transaction took too long" },

@@ -1,5 +1,5 @@
 export { HandlerTransactions } from "./consumer/handler-transaction.ts";
 export type { DelayOptions } from "./producer/delayed.ts";
 export { Producer, type ProducerOptions, type SendOptions } from "./producer/producer.ts";
-export { type ReadOptions, readPartition } from "./reader.ts";
+export { type ReadOptions, type ReadTime, readPartition } from "./reader.ts";
 export { type JoinedConsumer, Worker, type WorkerContext, type WorkerOptions } from "./worker.ts";

@@ -1,12 +1,20 @@
-import type { ConsumedRecord, Topic } from "@sluice/contract";
+import { type ConsumedRecord, type Topic, timeMs } from "@sluice/contract";
+import { SluiceError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { BatchRecord } from "./batch-record.ts";
 
 /** What to read. */
 export interface ReadOptions {
   readonly partition: number;
-  /** The first offset; default 0. What retention has dropped is skipped. */
-  readonly from?: number;
+  /** The first offset, or the first message appended at a time or later; default 0. What retention has dropped is skipped. */
+  readonly from?: number | ReadTime;
+  /** Where to end: before this offset, or before what was appended at a time or later. Default the end of the log. */
+  readonly to?: number | ReadTime;
+}
+
+/** A place in the log by the database's clock: a date, a text such as `2026-01-31T12:00:00Z`, or milliseconds since 1970. */
+export interface ReadTime {
+  readonly time: Date | string | number;
 }
 
 /**
@@ -19,15 +27,21 @@ export async function* readPartition<Value>(
   entry: TopicEntry,
   options: ReadOptions,
 ): AsyncGenerator<readonly ConsumedRecord<Value>[], void, void> {
-  let from = options.from ?? 0;
+  let from = await offsetOf(log, entry, options.partition, "from", options.from ?? 0);
+  const to = await offsetOf(log, entry, options.partition, "to", options.to ?? Number.MAX_SAFE_INTEGER);
   let reading: Promise<ReadResult> | undefined;
   try {
-    for (;;) {
+    while (from < to) {
       const result: ReadResult = await (reading ?? log.read({ topic: entry, partition: options.partition, from }));
-      reading = result.more ? log.read({ topic: entry, partition: options.partition, from: result.next }) : undefined;
+      reading =
+        result.more && result.next < to
+          ? log.read({ topic: entry, partition: options.partition, from: result.next })
+          : undefined;
       // It is awaited in the next turn; until then its failure is not an unhandled one.
       reading?.catch(() => undefined);
-      for (const batch of result.batches) yield recordsOf(topic, options.partition, batch, from);
+      for (const batch of result.batches) {
+        if (batch.baseOffset < to) yield recordsOf(topic, options.partition, batch, from, to);
+      }
       from = result.next;
       if (!result.more) return;
     }
@@ -41,10 +55,25 @@ function recordsOf<Value>(
   partition: number,
   batch: ReadBatch,
   from: number,
+  to: number,
 ): readonly ConsumedRecord<Value>[] {
   const records: ConsumedRecord<Value>[] = [];
-  for (let index = Math.max(0, from - batch.baseOffset); index < batch.count; index += 1) {
+  const end = Math.min(batch.count, to - batch.baseOffset);
+  for (let index = Math.max(0, from - batch.baseOffset); index < end; index += 1) {
     records.push(new BatchRecord(topic.name, partition, batch, index, topic.codec.decode(batch.values[index])));
   }
   return records;
+}
+
+async function offsetOf(
+  log: Log,
+  entry: TopicEntry,
+  partition: number,
+  name: "from" | "to",
+  place: number | ReadTime,
+): Promise<number> {
+  if (typeof place === "number") return place;
+  const ms = timeMs(place.time);
+  if (ms !== undefined) return await log.offsetAt({ topic: entry.number, partition }, ms);
+  throw new SluiceError("INVALID_OPTIONS", `${name}.time must be a time between 1970 and 9999; nothing was read`);
 }

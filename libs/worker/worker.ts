@@ -2,28 +2,28 @@ import {
   addMember,
   assignSticky,
   type Doorbell,
-  Duty,
+  type Duty,
   type GroupPosition,
   type Groups,
   Pace,
   parseRing,
-  Relay,
+  RedrivenMessages,
   Retries,
   removeDeadMembers,
   removeMember,
-  renewLease,
   subscribe,
 } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import { type Clock, type Logger, Signal, toError } from "@sluice/kernel";
-import { type Log, listTopics, type TopicEntry } from "@sluice/log";
+import type { Log, TopicEntry } from "@sluice/log";
 import { type Pool, Session } from "@sluice/store";
 import { leastReserve } from "./consumer/hand-out-reserve.ts";
 import type { HandlerTransactions } from "./consumer/handler-transaction.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";
 import { RateLimiter } from "./consumer/rate-limiter.ts";
-import { timedDuties } from "./timed-duties.ts";
+import { standForDuties } from "./duties.ts";
+import { beat } from "./heartbeat.ts";
 
 /** How a worker lives. */
 export interface WorkerOptions {
@@ -59,11 +59,7 @@ export interface WorkerContext {
 
 /** How often members look at who lives: a crashed one's partitions move within this and a little. */
 const surveyMs = 500;
-/** How often old segments are looked for. */
-const retentionMs = 30_000;
 const reconnectMs = 250;
-/** Idle limits of keys that are forgotten with each round of retention. */
-const forgottenPaces = 10_000;
 /** Which duty has something to do when a doorbell says this. */
 const dutyOfRing = { outbox: "relay", delay: "delays", schedule: "schedules" } as const;
 
@@ -161,8 +157,8 @@ export class Worker {
     try {
       const member = await addMember(session, name, leaseMs);
       for (const { group, entry } of this.#joined) await subscribe(session, member, group, entry.number);
-      stopHeartbeat = this.#beat(session, member);
-      this.#duties = this.#standForDuties(session);
+      stopHeartbeat = beat(session, member, { ...this.#options, ...this.#context });
+      this.#duties = standForDuties(session, this.#options.name, this.#context);
       this.#ringGroups();
       if (isFirst) this.#context.logger.log("info", "the worker is a member", { member, name });
       await this.#ownUntilEnd(session, member, isFirst);
@@ -204,6 +200,7 @@ export class Worker {
   async #reassign(session: Session, member: number): Promise<void> {
     const numbers = [...new Set(this.#joined.map(({ group }) => group))];
     if (numbers.length === 0) return;
+    const surveyedAt = performance.now();
     const { subscriptions, positions } = await this.#context.groups.survey(numbers);
     const mine = new Map<number, GroupPosition>();
     for (const group of numbers) {
@@ -215,10 +212,15 @@ export class Worker {
       for (const position of inGroup)
         if (assignment.get(position.position) === member) mine.set(position.position, position);
     }
-    const surplus = [...this.#owned.values()].filter((owned) => !mine.has(owned.position));
+    const surplus = [...this.#owned.values()].filter((owned) => {
+      const now = mine.get(owned.position);
+      // Moved by somebody (an epoch of its own), or resumed after it had paused itself: taken anew, from where it is now.
+      return now === undefined || now.epoch > owned.epoch || (!now.paused && owned.pause.wasOfItselfBefore(surveyedAt));
+    });
     if (surplus.length > 0) await this.#giveBack(session, surplus);
     const missing = [...mine.values()].filter((position) => !this.#owned.has(position.position));
     await Promise.all(missing.map((position) => this.#take(session, member, position)));
+    for (const position of mine.values()) this.#owned.get(position.position)?.heed(position);
     if (positions.some(({ owner }) => owner !== null && !subscriptions.some((live) => live.member === owner))) {
       await removeDeadMembers(this.#context.pool);
     }
@@ -239,15 +241,11 @@ export class Worker {
         {
           ...this.#context,
           retries: this.#retries,
+          redriven: new RedrivenMessages(this.#context.pool),
           commitNow: (which) => this.#writer.writeNow(which),
           onFenced: (which) => this.#forget(which),
         },
-        {
-          ...joined,
-          partition: position.partition,
-          position: position.position,
-          rateLimiter: this.#rateLimiters.get(joined),
-        },
+        { ...position, ...joined, rateLimiter: this.#rateLimiters.get(joined) },
         taken,
       );
       this.#owned.set(position.position, consumer);
@@ -332,6 +330,8 @@ export class Worker {
       for (const consumer of this.#owned.values()) {
         if (consumer.entry.number === ring.topic && ring.partitions.includes(consumer.partition)) consumer.wake();
       }
+    } else if (ring?.kind === "redrive") {
+      this.#owned.get(ring.position)?.redriven.ring();
     } else if (ring?.kind === "group") {
       if (this.#joined.some(({ group }) => group === ring.group)) this.#survey.raise();
     } else if (ring !== undefined) {
@@ -348,50 +348,6 @@ export class Worker {
     for (const [index, consumer] of consumers.entries()) {
       if ((ends[index]?.end ?? 0) > consumer.fetchOffset) consumer.wake();
     }
-  }
-
-  #beat(session: Session, member: number): () => void {
-    let stopped = false;
-    let cancel = () => {};
-    const next = () => {
-      if (stopped || !session.isOpen) return;
-      renewLease(session, member, this.#options.leaseMs).then(
-        () => schedule(),
-        (error: unknown) => {
-          if (stopped || !session.isOpen) return;
-          this.#context.logger.log("warn", "the heartbeat failed", { error: toError(error) });
-          schedule();
-        },
-      );
-    };
-    const schedule = () => {
-      if (!stopped) cancel = this.#context.clock.after(this.#options.heartbeatMs, next);
-    };
-    schedule();
-    return () => {
-      stopped = true;
-      cancel();
-    };
-  }
-
-  #standForDuties(session: Session): readonly Duty[] {
-    const { pool, log, doorbell, logger } = this.#context;
-    const relay = new Relay(pool, doorbell);
-    const common = { pool, session, owner: this.#options.name, logger };
-    return [
-      new Duty({ ...common, duty: "relay", onTaken: () => relay.reset(), round: (epoch) => relay.round(epoch) }),
-      new Duty({
-        ...common,
-        duty: "retention",
-        onTaken: () => undefined,
-        round: async () => {
-          for (const entry of await listTopics(pool)) await log.trim(entry);
-          await new Pace(pool).forget(forgottenPaces);
-          return retentionMs;
-        },
-      }),
-      ...timedDuties(common, doorbell),
-    ];
   }
 
   #ringGroups(): void {

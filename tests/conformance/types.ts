@@ -108,6 +108,8 @@ export function refused(): void {
   topic("c", { partitions: 2 });
   // @ts-expect-error: there is no such mode
   consumer(signups, { group: "g", mode: "broadcast-ish", handler: () => undefined });
+  // @ts-expect-error: a place is an offset or a time, not both words for one
+  consumer(signups, { group: "g", start: { at: 3 }, handler: () => undefined });
   // @ts-expect-error: a consumer needs a handler
   consumer(signups, { group: "g" });
   // @ts-expect-error: a handler of another topic's values

@@ -6,6 +6,7 @@ export function brokenLog(log: Log, wrong: Partial<Log>): Log {
     append: (request) => log.append(request),
     read: (request) => log.read(request),
     ends: (partitions) => log.ends(partitions),
+    offsetAt: (partition, timeMs) => log.offsetAt(partition, timeMs),
     trim: (topic) => log.trim(topic),
     ...wrong,
   };

@@ -1,3 +1,3 @@
--- Positions of group $1 in topic $2, beginning at $3 where there are none.
+-- Positions of group $1 in topic $2, beginning at $3 (earliest, latest, an offset, or a time) where there are none.
 -- Locks: rows of sluice.position.
-select sluice.ensure_positions($1, $2, $3)
+select sluice.ensure_positions_at($1, $2, $3)

@@ -1,4 +1,10 @@
--- The positions of groups $1 and who took each last.
+-- The positions of groups $1, who took each last, whether they are paused, and whether redriven messages wait for the owner.
 -- Locks: none.
-select position, "group", topic, partition, owner from sluice.position where "group" = any ($1::text::integer[])
-order by "group", topic, partition
+select p.position, p."group", p.topic, p.partition, p.owner, p.epoch::double precision as epoch,
+  exists (
+    select from sluice.pause s
+    where s."group" = p."group" and (s.topic is null or s.topic = p.topic) and (s.partition is null or s.partition = p.partition)
+  ) as paused,
+  exists (select from sluice.redriven r where r.position = p.position) as redriven
+from sluice.position p where p."group" = any ($1::text::integer[])
+order by p."group", p.topic, p.partition

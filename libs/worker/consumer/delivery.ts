@@ -19,6 +19,8 @@ const done: Outcome = { kind: "done" };
 export interface DeliveryOwner extends MessageHome {
   readonly position: number;
   readonly epoch: number;
+  /** The number of the redriven message that is handed over, whose row is deleted instead of its offset marked. */
+  readonly redrivenNumber?: number;
   /** The message at `offset` was done in its handler's transaction: its position may be written whatever the commit mode. */
   transactionCommitted(offset: number): void;
 }
@@ -66,7 +68,7 @@ function succeed(owner: DeliveryOwner, message: Message): Outcome | Promise<Outc
 async function commit(owner: DeliveryOwner, message: Message, opening: Promise<OpenTransaction>): Promise<Outcome> {
   try {
     const transaction = await opening;
-    const outcome = await transaction.commit(owner.position, owner.epoch, message.offset);
+    const outcome = await transaction.commit(owner.position, owner.epoch, message.offset, owner.redrivenNumber);
     if (outcome === "fenced") return { kind: "fenced" };
     owner.transactionCommitted(message.offset);
     return done;

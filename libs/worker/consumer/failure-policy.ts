@@ -68,7 +68,11 @@ export class FailurePolicy {
     }
     const reason = outcome.kind === "misfit" ? "schema" : "exhausted";
     logger.log("warn", `a message was given up: ${consumer.onExhausted}`, { ...fields, reason });
-    if (consumer.onExhausted === "pause") return "pause";
+    if (consumer.onExhausted === "pause") {
+      // Its row waits for the partition to be resumed, and then it begins anew.
+      const kept = await this.#putOff({ ...failed, attempt: 0 }, 0, outcome.error);
+      return typeof kept === "object" ? "pause" : kept;
+    }
     if (consumer.onExhausted === "dead-letter") return await this.#bury(batch, index, attempt, reason, outcome.error);
     return "over";
   }
@@ -134,7 +138,7 @@ export class FailurePolicy {
 }
 
 /** What Postgres can keep of an error: NUL and lone surrogates would be refused, and the letter is worth more than them. */
-function errorText(thrown: unknown): string {
+export function errorText(thrown: unknown): string {
   const { name, message } = toError(thrown);
   return `${name}: ${message}`.replaceAll("\u0000", "␀").slice(0, errorCharacters).toWellFormed();
 }

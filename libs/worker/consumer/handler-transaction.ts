@@ -80,13 +80,17 @@ export class OpenTransaction {
   /**
    * Marks the message as done and commits, or rolls back when it cannot be marked. When it throws, nothing is known to have
    * been committed; handing the message over again is safe, because the mark is there if it was.
+   *
+   * @param redriven the number of a message beside the log, whose row is deleted instead
    */
-  async commit(position: number, epoch: number, offset: number): Promise<MarkOutcome> {
+  async commit(position: number, epoch: number, offset: number, redriven?: number): Promise<MarkOutcome> {
     if (this.#isOver)
       throw new SluiceError("DATABASE_UNREACHABLE", "the connection of a handler's transaction is gone");
     try {
       const marking = this.tx.execute<{ outcome: MarkOutcome }>(
-        sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
+        redriven === undefined
+          ? sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`
+          : sql`select sluice.mark_redriven(${position}, ${epoch}::bigint, ${redriven}::bigint) as outcome`,
       );
       const rows = await withDeadline(marking, commitTimeoutMs, "marking a message as done");
       const outcome = rows[0]?.outcome ?? "fenced";

@@ -77,3 +77,18 @@ test("a queue that is stopped begins nothing", () => {
   queue.finished({ key: null, number: 0 });
   expect(begun).toEqual([0]);
 });
+
+test("a queue that is held begins nothing, what runs finishes, and it goes on in order when it is let go", () => {
+  const begun: number[] = [];
+  const queue = new KeyedQueue<Task>(1, (task) => begun.push(task.number));
+  const tasks: Task[] = [0, 1, 2].map((number) => ({ key: number === 2 ? null : "a", number }));
+  queue.add(tasks[0] as Task);
+  queue.hold();
+  queue.add(tasks[1] as Task);
+  queue.add(tasks[2] as Task);
+  queue.finished(tasks[0] as Task);
+  expect(begun).toEqual([0]);
+  queue.letGo();
+  queue.finished(tasks[2] as Task);
+  expect(begun).toEqual([0, 2, 1]);
+});

@@ -16,6 +16,7 @@ export class KeyedQueue<Task extends KeyedTask> {
   #readyAt = 0;
   #running = 0;
   #stopped = false;
+  #held = false;
 
   /** @param start begins a task; it ends with `finished` or `putOff`, never synchronously */
   constructor(concurrency: number, start: (task: Task) => void) {
@@ -53,7 +54,7 @@ export class KeyedQueue<Task extends KeyedTask> {
   }
 
   /** Takes in a task that waits already, as if it had been put off: its key waits until it is resumed and over. */
-  hold(task: Task): void {
+  keepKey(task: Task): void {
     if (task.key !== null && !this.#behind.has(task.key)) this.#behind.set(task.key, []);
   }
 
@@ -69,13 +70,25 @@ export class KeyedQueue<Task extends KeyedTask> {
     this.#pump();
   }
 
+  /** Begins nothing until {@link letGo}. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  /** Goes on after {@link hold}. */
+  letGo(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    this.#pump();
+  }
+
   /** Begins nothing any more. */
   stop(): void {
     this.#stopped = true;
   }
 
   #pump(): void {
-    while (!this.#stopped && this.#running < this.#concurrency && this.#readyAt < this.#ready.length) {
+    while (!this.#stopped && !this.#held && this.#running < this.#concurrency && this.#readyAt < this.#ready.length) {
       const task = this.#ready[this.#readyAt] as Task;
       this.#readyAt += 1;
       if (this.#readyAt === this.#ready.length || this.#readyAt > 4_096) {

@@ -1,26 +1,25 @@
 import { setImmediate } from "node:timers";
-import type { Groups, PositionCommit, Retries, TakenPosition } from "@sluice/broker";
+import type { GroupPosition, Groups, PositionCommit, Retries, TakenPosition } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
-import { type Clock, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
+import { Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
-import type { DeliveryOwner } from "./delivery.ts";
 import { FailurePolicy } from "./failure-policy.ts";
 import { HandOutReserve } from "./hand-out-reserve.ts";
 import type { HandlerTransactions } from "./handler-transaction.ts";
+import { PartitionPause, type PauseContext } from "./partition-pause.ts";
 import { pause } from "./pause.ts";
 import { Progress } from "./progress.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
+import { type RedrivenHome, RedrivenSource } from "./redriven-source.ts";
 import { RetryKeeper } from "./retry-keeper.ts";
 import { TaskRunner, waitingMessages } from "./task-runner.ts";
 
 /** What a partition's consumer works with. */
-export interface PartitionConsumerContext {
+export interface PartitionConsumerContext extends PauseContext {
   readonly log: Log;
   readonly groups: Groups;
   readonly retries: Retries;
   readonly transactions: HandlerTransactions;
-  readonly logger: Logger;
-  readonly clock: Clock;
   /** Writes the positions of these now; rejects with FENCED for one that has another owner. */
   readonly commitNow: (consumer: PartitionConsumer) => Promise<void>;
   /** Called once when it finds that the partition has another owner. */
@@ -35,7 +34,7 @@ const readRetryMs = 500;
  * One partition, consumed by its owner under one epoch: reads ahead, hands records over, tries again, and keeps count
  * of what is done. It ends when stopped or fenced, and is never started again: a new term makes a new one.
  */
-export class PartitionConsumer implements DeliveryOwner {
+export class PartitionConsumer implements RedrivenHome {
   readonly consumer: AnyConsumer;
   readonly entry: TopicEntry;
   readonly group: number;
@@ -51,6 +50,10 @@ export class PartitionConsumer implements DeliveryOwner {
   readonly #reserve: HandOutReserve;
   /** Messages below are handed over one by one, each noted before. */
   readonly #suspectTo: number;
+  /** Whether it hands over anything at present. */
+  readonly pause: PartitionPause;
+  /** Messages beside the log that it hands over once more. */
+  readonly redriven: RedrivenSource;
   readonly #finished: Promise<void>;
   #fetchOffset: number;
   /** Whether the last read found no more after it. */
@@ -64,12 +67,9 @@ export class PartitionConsumer implements DeliveryOwner {
 
   constructor(
     context: PartitionConsumerContext,
-    home: {
+    home: GroupPosition & {
       readonly consumer: AnyConsumer;
       readonly entry: TopicEntry;
-      readonly group: number;
-      readonly partition: number;
-      readonly position: number;
       readonly rateLimiter: RateLimiter | undefined;
     },
     taken: TakenPosition,
@@ -98,12 +98,20 @@ export class PartitionConsumer implements DeliveryOwner {
       clock,
       signal,
       rateLimiter: home.rateLimiter,
+      mayBegin: () => this.mayBegin(),
+      onRedriven: (task) => this.redriven.begin(task),
       onFenced: () => this.fence(),
-      onPause: () => this.#halt(),
+      onPause: async (offset, error) => {
+        if ((await this.pause.pauseItself(offset, error)) === "fenced") this.fence();
+        else this.#halt();
+      },
       onRoom: () => this.#wake.raise(),
     });
     this.#reserve = new HandOutReserve(taken.nextOffset);
     this.#suspectTo = taken.crashes > this.#toleratedCrashes ? taken.suspectTo : 0;
+    this.pause = new PartitionPause(context, this, this.#runner.queue);
+    this.redriven = new RedrivenSource(context, this, this.#runner.queue);
+    this.heed(home);
     this.#finished = this.#consume();
   }
 
@@ -124,6 +132,21 @@ export class PartitionConsumer implements DeliveryOwner {
   /** There may be something to read. */
   wake(): void {
     this.#wake.raise();
+  }
+
+  /** What the database says of its position: whether it is paused, and whether redriven messages wait for it. */
+  heed({ paused, redriven }: { readonly paused: boolean; readonly redriven: boolean }): void {
+    this.pause.heed(paused);
+    if (redriven) this.redriven.ring();
+  }
+
+  async mayBegin(): Promise<boolean> {
+    await this.pause.over();
+    return !this.#stopped;
+  }
+
+  async run<Result>(work: () => Promise<Result>): Promise<Result> {
+    return await this.#runner.run(work);
   }
 
   /** What is to be written of its position; `undefined` when nothing has changed since the last write. */
@@ -169,7 +192,7 @@ export class PartitionConsumer implements DeliveryOwner {
     }
     const inTime = !this.#runner.isRunning;
     this.#abort.abort(new SluiceError(inTime ? "CLOSED" : "DRAIN_TIMEOUT", "the consumer is stopped"));
-    if (inTime) await this.#finished;
+    if (inTime) await Promise.all([this.#finished, this.redriven.idle()]);
     return inTime;
   }
 
@@ -184,6 +207,7 @@ export class PartitionConsumer implements DeliveryOwner {
   #halt(): void {
     this.#stopped = true;
     this.#runner.stop();
+    this.pause.remove();
     this.#wake.raise();
   }
 
@@ -192,6 +216,7 @@ export class PartitionConsumer implements DeliveryOwner {
     await this.#runner.recover(await this.#keeper.waiting(waitingMessages));
     let reading: Promise<ReadResult> | undefined;
     while (!this.#stopped) {
+      if (this.redriven.waitsForTurn) await this.redriven.handleInTurn();
       const result = await (reading ?? this.#read());
       reading = undefined;
       if (this.#stopped) return;
@@ -267,15 +292,18 @@ export class PartitionConsumer implements DeliveryOwner {
 
   /** Hands a batch's records over, those at `from` and above that are not done yet, waiting for room before each. */
   async #admit(batch: ReadBatch, from: number): Promise<void> {
-    for (let index = Math.max(0, from - batch.baseOffset); index < batch.count; index += 1) {
+    for (let index = Math.max(0, from - batch.baseOffset); index < batch.count && !this.#stopped; index += 1) {
       const offset = batch.baseOffset + index;
       if (this.#progress.isDone(offset)) continue;
+      if (this.consumer.mode === "ordered") {
+        if (this.redriven.waitsForTurn) await this.redriven.handleInTurn();
+        if (this.pause.isOn) await this.pause.over();
+      }
       const attempt = offset < this.#suspectTo ? await this.#noteSuspicious(offset) : 1;
       if (this.#stopped) return;
       const over = this.#runner.add(batch, index, attempt);
       if (over !== undefined) await over;
       else if (this.#runner.isFull) await this.#waitForRoom();
-      if (this.#stopped) return;
       if (performance.now() - this.#turnBeganAt > turnMs) await this.#endTurn();
     }
   }

@@ -9,6 +9,7 @@ import { KeyedQueue } from "./keyed-queue.ts";
 import { pause } from "./pause.ts";
 import type { Progress } from "./progress.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
+import { RedrivenTask } from "./redriven-owner.ts";
 import { type RetryKeeper, retriedBatch } from "./retry-keeper.ts";
 
 /** What a runner works with. */
@@ -23,10 +24,14 @@ export interface TaskRunnerContext {
   readonly rateLimiter: RateLimiter | undefined;
   /** Aborted when the partition is no longer this process's. */
   readonly signal: AbortSignal;
+  /** Resolves when the partition is not paused, with whether anything may still be begun. */
+  readonly mayBegin: () => Promise<boolean>;
+  /** It is the turn of a redriven message, which waits in the same queue. */
+  readonly onRedriven: (task: RedrivenTask) => void;
   /** The partition has another owner. */
   readonly onFenced: () => void;
   /** A message was given up whose consumer wants to stop at that. */
-  readonly onPause: () => void;
+  readonly onPause: (offset: number, error: unknown) => Promise<void>;
   /** There may be room again. */
   readonly onRoom: () => void;
 }
@@ -61,7 +66,8 @@ const neverFinished: Outcome = {
  */
 export class TaskRunner {
   readonly #context: TaskRunnerContext;
-  readonly #queue: KeyedQueue<Task>;
+  /** In keyed mode, what is to be handed over. */
+  readonly queue: KeyedQueue<Task | RedrivenTask>;
   readonly #isOrdered: boolean;
   /** Tasks that were begun and are neither over nor put off. */
   #running = 0;
@@ -79,7 +85,9 @@ export class TaskRunner {
     this.#context = context;
     this.#isOrdered = context.consumer.mode === "ordered";
     const concurrency = this.#isOrdered ? 1 : context.consumer.concurrency;
-    this.#queue = new KeyedQueue<Task>(concurrency, (task) => this.#begin(task));
+    this.queue = new KeyedQueue<Task | RedrivenTask>(concurrency, (task) =>
+      task instanceof RedrivenTask ? context.onRedriven(task) : this.#begin(task),
+    );
   }
 
   /** Whether anything is in a handler's hands. */
@@ -106,7 +114,7 @@ export class TaskRunner {
   stop(): void {
     this.#isStopped = true;
     this.#stopping.abort();
-    this.#queue.stop();
+    this.queue.stop();
   }
 
   /**
@@ -119,7 +127,7 @@ export class TaskRunner {
     const characters = Math.ceil(batch.characters / batch.count);
     this.#buffered += 1;
     this.#bufferedCharacters += characters;
-    this.#queue.add({
+    this.queue.add({
       key: keyAt(batch, index),
       offset: batch.baseOffset + index,
       characters,
@@ -128,6 +136,12 @@ export class TaskRunner {
       isPutOff: false,
     });
     return undefined;
+  }
+
+  /** Does work that a stop waits for. */
+  async run<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#running += 1;
+    return await work().finally(() => this.#leave());
   }
 
   /** Takes up what the last owner had put off, before anything new. */
@@ -145,7 +159,7 @@ export class TaskRunner {
       };
     });
     this.#waiting = tasks.length;
-    if (!this.#isOrdered) for (const task of tasks) this.#queue.hold(task);
+    if (!this.#isOrdered) for (const task of tasks) this.queue.keepKey(task);
     for (const [index, { inHand, dueInMs }] of rows.entries()) {
       const task = tasks[index] as Task;
       if (this.#isOrdered) {
@@ -155,9 +169,9 @@ export class TaskRunner {
         await this.#untilOver(task, this.#deliverAgain(task));
       } else if (inHand) {
         // It may be why that owner ended: alone, so that no other is blamed for it.
-        this.#queue.resume(task);
+        this.queue.resume(task);
         await this.idle();
-      } else clock.after(dueInMs, () => this.#queue.resume(task));
+      } else clock.after(dueInMs, () => this.queue.resume(task));
     }
   }
 
@@ -198,7 +212,7 @@ export class TaskRunner {
       const waitMs = (await rateLimiter.turnOf(task.key, signal)) - performance.now();
       if (waitMs > 0) await pause(clock, waitMs, signal);
     }
-    return !this.#isStopped;
+    return (await this.#context.mayBegin()) && !this.#isStopped;
   }
 
   async #untilOver(task: Task, first: Outcome | Promise<Outcome>): Promise<void> {
@@ -244,10 +258,10 @@ export class TaskRunner {
   async #takeTurn(task: Task, rateLimiter: RateLimiter): Promise<void> {
     if (rateLimiter.isPerKey) {
       const waitMs = (await rateLimiter.turnOf(task.key, this.#stopping.signal)) - performance.now();
-      this.#queue.putOff();
+      this.queue.putOff();
       this.#leave();
       task.hasTurn = true;
-      this.#context.clock.after(Math.max(0, waitMs), () => this.#queue.resume(task));
+      this.#context.clock.after(Math.max(0, waitMs), () => this.queue.resume(task));
       return;
     }
     const mayRun = await this.#waitForTurn(task);
@@ -273,13 +287,13 @@ export class TaskRunner {
     if (outcome.kind === "done" && !task.isPutOff) {
       this.#unbuffer(task);
       this.#context.progress.done(task.offset);
-      this.#queue.finished(task);
+      this.queue.finished(task);
       this.#leave();
       this.#makeRoom();
       return;
     }
     // What is left to do is the database's; others may take its place meanwhile.
-    this.#queue.putOff();
+    this.queue.putOff();
     if (outcome.kind === "done") void this.#finish(task);
     else void this.#settleFailure(task, outcome);
   }
@@ -293,7 +307,7 @@ export class TaskRunner {
     if (typeof next === "object") {
       if (!task.isPutOff) this.#unbuffer(task);
       this.#putOff(task);
-      this.#context.clock.after(next.delayMs, () => this.#queue.resume(task));
+      this.#context.clock.after(next.delayMs, () => this.queue.resume(task));
     }
     this.#leave();
     this.#makeRoom();
@@ -306,7 +320,7 @@ export class TaskRunner {
       this.#unbuffer(task);
       this.#context.progress.done(task.offset);
     }
-    this.#queue.freeKey(task);
+    this.queue.freeKey(task);
     this.#leave();
     this.#makeRoom();
   }
@@ -356,7 +370,7 @@ export class TaskRunner {
     const failed: Attempt = { ...record, attempt: Math.min(attempt, this.#context.consumer.attempts), isPutOff };
     const verdict = await this.#context.failures.judge(failed, outcome);
     if (verdict === "fenced") this.#context.onFenced();
-    if (verdict === "pause") this.#context.onPause();
+    if (verdict === "pause") await this.#context.onPause(offset, outcome.error);
     return typeof verdict === "object" || verdict === "over" ? verdict : "give-up";
   }
 

@@ -1,0 +1,67 @@
+import type { RedrivenMessage } from "@sluice/broker";
+import type { AnyConsumer } from "@sluice/contract";
+import type { ReadBatch } from "@sluice/log";
+import type { DeliveryOwner } from "./delivery.ts";
+import type { HandlerTransactions } from "./handler-transaction.ts";
+import type { KeyedTask } from "./keyed-queue.ts";
+
+/** A redriven message on its way through the handler, as a batch of one, at the offset that it had. */
+export class RedrivenTask implements KeyedTask {
+  readonly number: number;
+  readonly key: string | null;
+  readonly batch: ReadBatch;
+
+  constructor({ number, offset, id, key, value, headers, timestamp }: RedrivenMessage) {
+    this.number = number;
+    this.key = key;
+    this.batch = {
+      baseOffset: offset,
+      count: 1,
+      characters: value.length,
+      appendedAtMs: timestamp,
+      producer: null,
+      sequence: 0,
+      keys: [key],
+      values: [JSON.parse(value)],
+      attributes: [{ headers, timestamp, id }],
+    };
+  }
+}
+
+/**
+ * Owns one redriven message while it is handed over: what the partition is, except that being done means that its row is
+ * gone, and says nothing of the position.
+ */
+export class RedrivenOwner implements DeliveryOwner {
+  readonly consumer: AnyConsumer;
+  readonly partition: number;
+  readonly position: number;
+  readonly epoch: number;
+  readonly signal: AbortSignal;
+  readonly transactions: HandlerTransactions;
+  readonly redrivenNumber: number;
+  readonly #settle: () => Promise<void>;
+  /** Whether its row is gone already. */
+  isSettled = false;
+
+  /** @param settle deletes the row; rejects when the position has another owner */
+  constructor(home: Omit<DeliveryOwner, "commitNow">, number: number, settle: () => Promise<void>) {
+    this.consumer = home.consumer;
+    this.partition = home.partition;
+    this.position = home.position;
+    this.epoch = home.epoch;
+    this.signal = home.signal;
+    this.transactions = home.transactions;
+    this.redrivenNumber = number;
+    this.#settle = settle;
+  }
+
+  transactionCommitted(): void {
+    this.isSettled = true;
+  }
+
+  async commitNow(): Promise<void> {
+    await this.#settle();
+    this.isSettled = true;
+  }
+}

@@ -1,0 +1,40 @@
+import { Delays, type Doorbell, Duty, Pace, Relay, Schedules } from "@sluice/broker";
+import type { Logger } from "@sluice/kernel";
+import { type Log, listTopics } from "@sluice/log";
+import type { Pool, Session } from "@sluice/store";
+
+/** How often old segments are looked for. */
+const retentionMs = 30_000;
+/** Idle limits of keys that are forgotten with each round of retention. */
+const forgottenPaces = 10_000;
+
+/** What duties work with. */
+export interface DutiesContext {
+  readonly pool: Pool;
+  readonly log: Log;
+  readonly doorbell: Doorbell;
+  readonly logger: Logger;
+}
+
+/** Stands for what one process does for all: each duty is had by whoever gets its lock. */
+export function standForDuties(session: Session, owner: string, context: DutiesContext): readonly Duty[] {
+  const { pool, log, doorbell, logger } = context;
+  const relay = new Relay(pool, doorbell);
+  const delays = new Delays(pool, doorbell);
+  const schedules = new Schedules(pool, logger);
+  const common = { pool, session, owner, logger, onTaken: () => undefined };
+  return [
+    new Duty({ ...common, duty: "relay", onTaken: () => relay.reset(), round: (epoch) => relay.round(epoch) }),
+    new Duty({
+      ...common,
+      duty: "retention",
+      round: async () => {
+        for (const entry of await listTopics(pool)) await log.trim(entry);
+        await new Pace(pool).forget(forgottenPaces);
+        return retentionMs;
+      },
+    }),
+    new Duty({ ...common, duty: "delays", onTaken: () => delays.reset(), round: (epoch) => delays.round(epoch) }),
+    new Duty({ ...common, duty: "schedules", round: (epoch) => schedules.round(epoch) }),
+  ];
+}

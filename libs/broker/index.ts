@@ -30,6 +30,7 @@ export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } fro
 export { Pace } from "./pace.ts";
 export { type OwnedPosition, type RedrivenMessage, RedrivenMessages, type SettleOutcome } from "./redriven.ts";
 export { Relay } from "./relay.ts";
+export { requireGroup } from "./require-group.ts";
 export {
   type BegunRetry,
   type PutOff,

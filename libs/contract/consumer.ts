@@ -1,6 +1,9 @@
 import { type Duration, limits, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { type Backoff, exponential } from "./backoff.ts";
 import type { HandlerContext } from "./context.ts";
+import type { Filter } from "./filter/node.ts";
+import { parseFilter, readFilter } from "./filter.ts";
+import type { AnyTopicPattern, TopicPattern } from "./pattern.ts";
 import { type Place, placeText } from "./place.ts";
 import { type RateLimit, rateLimitProblems } from "./rate-limit.ts";
 import type { AnyTopic, Topic } from "./topic.ts";
@@ -43,6 +46,11 @@ export interface ConsumerOptions<Value> {
   readonly prefetch?: number;
   /** How fast the group may go, over all its processes. Default: as fast as it can. */
   readonly rateLimit?: RateLimit;
+  /**
+   * Which messages the handler gets: `"tag in ('paid', 'refunded') and amount >= 100"`, or `"paid || refunded"` for tags.
+   * The database decides; the others are done at once. Default: all. See docs/filters.md.
+   */
+  readonly filter?: string;
   /** What happens to each message. */
   readonly handler: Handler<Value>;
 }
@@ -62,6 +70,7 @@ export interface Consumer<Value> {
   readonly commitIntervalMs: number;
   readonly prefetch: number;
   readonly rateLimit: RateLimit | undefined;
+  readonly filter: Filter | undefined;
   readonly handler: Handler<Value>;
 }
 
@@ -69,8 +78,32 @@ export interface Consumer<Value> {
 // biome-ignore lint/suspicious/noExplicitAny: Consumer is invariant in its value, so no other type holds them all
 export type AnyConsumer = Consumer<any>;
 
+/** A consumer of every topic whose name matches a pattern. Make one with {@link consumer}. */
+export interface PatternConsumer<Value> {
+  readonly pattern: TopicPattern<Value>;
+  readonly group: string;
+  /** The consumer of one of its topics. */
+  of(topic: string): Consumer<Value>;
+}
+
+/** A pattern's consumer whose value type does not matter: for lists of them. */
+// biome-ignore lint/suspicious/noExplicitAny: Consumer is invariant in its value, so no other type holds them all
+export type AnyPatternConsumer = PatternConsumer<any>;
+
+/** What {@link consumer} consumes: a topic, or all topics of a pattern. */
+export type AnySource = AnyTopic | AnyTopicPattern;
+
+/** The type of the values of a topic or a pattern. */
+export type SourceValue<Source> =
+  Source extends Topic<infer Value> ? Value : Source extends TopicPattern<infer Value> ? Value : never;
+
+/** What {@link consumer} makes of a topic or a pattern. */
+export type ConsumerOf<Source> = Source extends AnyTopic
+  ? Consumer<SourceValue<Source>>
+  : PatternConsumer<SourceValue<Source>>;
+
 /**
- * Declares a consumer of a topic. Nothing runs until an app that holds it starts.
+ * Declares a consumer of a topic, or of all topics of a pattern. Nothing runs until an app that holds it starts.
  *
  * Fails with INVALID_OPTIONS and every problem at once.
  *
@@ -82,16 +115,27 @@ export type AnyConsumer = Consumer<any>;
  *   handler: async (c) => { await mailer.send(c.value.email) },
  * })
  */
-export function consumer<T extends AnyTopic>(
-  from: T,
-  options: ConsumerOptions<T extends Topic<infer Value> ? Value : never>,
-): Consumer<T extends Topic<infer Value> ? Value : never> {
+export function consumer<Source extends AnySource>(
+  from: Source,
+  options: ConsumerOptions<SourceValue<Source>>,
+): ConsumerOf<Source>;
+export function consumer<Value>(
+  from: Topic<Value> | TopicPattern<Value>,
+  options: ConsumerOptions<Value>,
+): Consumer<Value> | PatternConsumer<Value> {
   const problems = consumerProblems(options);
   if (problems.length > 0) {
-    const subject = `consumer ${JSON.stringify(options.group)} of topic ${from.name} is not declared well:`;
+    const source = "pattern" in from ? `pattern ${from.pattern}` : `topic ${from.name}`;
+    const subject = `consumer ${JSON.stringify(options.group)} of ${source} is not declared well:`;
     throw problemsError("INVALID_OPTIONS", subject, problems);
   }
+  if (!("pattern" in from)) return consumerOf(from, options);
+  return { pattern: from, group: options.group, of: (name) => consumerOf(from.topicOf(name), options) };
+}
+
+function consumerOf<Value>(from: Topic<Value>, options: ConsumerOptions<Value>): Consumer<Value> {
   const mode = options.mode ?? "ordered";
+  const filter = options.filter === undefined ? undefined : parseFilter(options.filter);
   return {
     topic: from,
     group: options.group,
@@ -105,6 +149,7 @@ export function consumer<T extends AnyTopic>(
     commitIntervalMs: parseDurationMs(options.commitInterval ?? "250ms") ?? 250,
     prefetch: options.prefetch ?? 4_096,
     rateLimit: options.rateLimit,
+    filter,
     handler: options.handler,
   };
 }
@@ -142,6 +187,8 @@ function consumerProblems(options: ConsumerOptions<never>): Problem[] {
     (parseDurationMs(options.commitInterval) ?? 0) >= 10, "commitInterval", "must be a duration of at least 10 ms");
   require(isCount(options.prefetch, 100_000), "prefetch", "must be a whole number from 1 to 100,000");
   problems.push(...rateLimitProblems(options.rateLimit, options.mode ?? "ordered"));
+  const filter = options.filter === undefined ? undefined : readFilter(options.filter);
+  if (filter !== undefined && "path" in filter) problems.push(filter);
   require(typeof options.handler === "function", "handler", "must be a function");
   return problems;
 }

@@ -2,13 +2,26 @@ export { type Backoff, exponential, fixed, intervals } from "./backoff.ts";
 export { type Cadence, nextTick, ticksUntil } from "./cadence.ts";
 export {
   type AnyConsumer,
+  type AnyPatternConsumer,
   type CommitMode,
   type Consumer,
+  type ConsumerOf,
   type ConsumerOptions,
   consumer,
   type Handler,
+  type PatternConsumer,
 } from "./consumer.ts";
 export type { HandlerContext, HandlerTransaction } from "./context.ts";
+export { type FilteredRecord, matchesFilter } from "./filter/evaluate.ts";
+export {
+  type Filter,
+  type FilterNode,
+  type FilterOperand,
+  type LikePart,
+  numberCharacters,
+  numberForm,
+} from "./filter/node.ts";
+export { parseFilter, readFilter } from "./filter.ts";
 export { murmur2 } from "./murmur2.ts";
 export {
   keyHash,
@@ -19,6 +32,7 @@ export {
   partitionOfKey,
   roundRobin,
 } from "./partitioner.ts";
+export { type AnyTopicPattern, type PatternOptions, pattern, type TopicPattern } from "./pattern.ts";
 export { type Place, placeText, timeMs } from "./place.ts";
 export { type RateLimit, rateLimitIntervalMs, rateLimitProblems } from "./rate-limit.ts";
 export type { Acks, ConsumedRecord, Headers, RecordOptions, SendResult } from "./record.ts";

@@ -16,6 +16,8 @@ export interface ConsumedRecord<Value> {
   readonly key: string | null;
   readonly value: Value;
   readonly headers: Headers;
+  /** The header `tag`: what consumers most often filter for; `null` when there is none. */
+  readonly tag: string | null;
   /** Milliseconds since 1970: the sender's `timestamp` if it gave one, else the database's clock at the append. */
   readonly timestamp: number;
   /** Unique for ever and known to the sender: the same message appended twice by a retry has one id, and one offset. */
@@ -37,6 +39,8 @@ export interface RecordOptions {
   readonly partition?: number;
   /** Default none. At most 16,384 bytes as JSON. */
   readonly headers?: Headers;
+  /** The same as the header `tag`. */
+  readonly tag?: string;
   /** Milliseconds since 1970 for {@link ConsumedRecord.timestamp}; default the database's clock at the append. */
   readonly timestamp?: number;
 }

@@ -17,6 +17,8 @@ export const errorTable = {
   UNKNOWN_GROUP: { retryable: false, exitCode: 66 },
   /** Members of the group are at work on what was to be moved. Nothing was changed: stop them first, or force it. */
   GROUP_ACTIVE: { retryable: true, exitCode: 75 },
+  /** A send asked for a group that consumes the topic, and there is none. Nothing was written. */
+  NO_GROUP: { retryable: true, exitCode: 75 },
   /** The database cannot be reached: nobody listens, the name does not resolve, or it is starting up. */
   DATABASE_UNREACHABLE: { retryable: true, exitCode: 69 },
   /** The database refused the user or the password. */

@@ -20,4 +20,10 @@ export const limits = {
   appendRecords: 2_000,
   /** Characters of one append's values; one record may be larger than this, never a second. */
   appendCharacters: 1_048_576,
+  /** Characters of a filter. */
+  filterCharacters: 4_096,
+  /** Parentheses and negations within each other in a filter. */
+  filterDepth: 32,
+  /** Conditions and listed values of a filter. */
+  filterNodes: 256,
 } as const;

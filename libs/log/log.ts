@@ -1,3 +1,4 @@
+import type { Filter } from "@sluice/contract";
 import type { TopicEntry } from "./catalog.ts";
 
 /**
@@ -78,6 +79,11 @@ export interface ReadRequest {
   readonly maxBatches?: number;
   /** No further batch is read once this many characters are gathered. Default 1 MiB. */
   readonly maxCharacters?: number;
+  /**
+   * Gives only records that it lets through. Batches without any are left out, and one read looks at a bounded number of
+   * records, so that `next` may be far ahead of `from` although nothing was found.
+   */
+  readonly filter?: Filter;
 }
 
 /** What was read, and where to go on. */
@@ -87,6 +93,8 @@ export interface ReadResult {
   readonly next: number;
   /** Whether a limit of the request cut it short, so that there is more for sure. */
   readonly more: boolean;
+  /** With a filter: where the log went on at or after `from`; greater when retention has dropped what was there. */
+  readonly begin?: number;
 }
 
 /** A batch as it was appended. Its first record may lie below the offset that was asked for. */
@@ -102,6 +110,11 @@ export interface ReadBatch {
   readonly keys: readonly (string | null)[] | null;
   readonly values: readonly unknown[];
   readonly attributes: readonly (RecordAttributes | null)[] | null;
+  /**
+   * With a filter: the indexes of the records that it lets through, ascending, at least one. Of the others, keys, values and
+   * attributes may be missing.
+   */
+  readonly matches?: readonly number[];
 }
 
 /** What a record carries beside key and value. */

@@ -18,12 +18,13 @@ export class PostgresLog implements Log {
   /**
    * @param appenders connections for appends alone: a lone busy sender then stays on one, whose caches know its statement.
    *   (The driver hands out a pool's idle connections in turn.) Default: the same pool.
-   * @param readers connections for reads alone, for the same reason. Default: the same pool.
+   * @param readers connections for reads without a filter alone, for the same reason. Default: the same pool.
+   * @param scanners connections for reads with a filter alone: they keep the server busy for longer. Default: the same pool.
    */
-  constructor(pool: Pool, appenders: Pool = pool, readers: Pool = pool) {
+  constructor(pool: Pool, appenders: Pool = pool, readers: Pool = pool, scanners: Pool = pool) {
     this.#pool = pool;
     this.#appenders = appenders;
-    this.#reader = new SegmentReader(readers);
+    this.#reader = new SegmentReader(readers, scanners);
   }
 
   async append(request: AppendRequest): Promise<readonly number[]> {

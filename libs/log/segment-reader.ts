@@ -1,7 +1,15 @@
+import type { Filter } from "@sluice/contract";
 import { SluiceError } from "@sluice/kernel";
 import type { Pool, StatementParameter } from "@sluice/store";
 import type { TopicEntry } from "./catalog.ts";
 import type { ReadBatch, ReadRequest, ReadResult, RecordAttributes } from "./log.ts";
+import {
+  type MatchingRow,
+  matchingMaxBatches,
+  matchingMaxRecords,
+  matchingStatement,
+  toMatchingBatch,
+} from "./matching-batches.ts";
 import readStatement from "./sql/read-batches.sql" with { type: "text" };
 import readNextStatement from "./sql/read-next.sql" with { type: "text" };
 import segmentsStatement from "./sql/segments.sql" with { type: "text" };
@@ -30,6 +38,16 @@ interface BatchRow {
   readonly attributes: string | null;
 }
 
+type MatchingBatchRow = BatchRow & MatchingRow;
+
+/** What was found in one segment. */
+interface Scan {
+  readonly batches: readonly ReadBatch[];
+  /** Where it ended; where it began when there was nothing. */
+  readonly end: number;
+  readonly isCut: boolean;
+}
+
 /**
  * Reads batches segment by segment. It asks each segment's own table, because planning over all of a topic's
  * segments costs more than reading a small batch. Which segments there are is remembered, and looked up again when a
@@ -37,18 +55,22 @@ interface BatchRow {
  */
 export class SegmentReader {
   readonly #pool: Pool;
+  readonly #scanners: Pool;
   readonly #segments = new Map<number, readonly Segment[]>();
 
-  constructor(pool: Pool) {
+  /** @param scanners for reads with a filter, which keep the server busy for longer. Default: the same pool. */
+  constructor(pool: Pool, scanners: Pool = pool) {
     this.#pool = pool;
+    this.#scanners = scanners;
   }
 
   async read(request: ReadRequest): Promise<ReadResult> {
     const known = this.#segments.get(request.topic.number);
     let result: ReadResult | undefined;
     if (known !== undefined) {
-      result = request.isNext ? await this.#readNext(request, known) : await this.#readKnown(request, known);
-      if (result !== undefined && result.batches.length > 0) return result;
+      const isNext = request.isNext && request.filter === undefined;
+      result = isNext ? await this.#readNext(request, known) : await this.#readKnown(request, known);
+      if (result !== undefined && (result.batches.length > 0 || result.more)) return result;
     }
     const segments = await this.#load(request.topic);
     // Segments that are still the same and of which the last was read: there is nothing.
@@ -70,15 +92,17 @@ export class SegmentReader {
     for (let index = lastStartingAtOrBelow(segments, partition, from); index < segments.length; index += 1) {
       const segment = segments[index];
       if (segment === undefined) break;
-      const rows = await this.#rows(request, segment, from);
-      if (rows === undefined) return undefined;
-      const batches = rows.map(toBatch).filter((batch) => batch.baseOffset + batch.count > from);
-      const last = batches.at(-1);
-      if (last !== undefined) {
+      const scan =
+        request.filter === undefined
+          ? await this.#scan(request, segment, from)
+          : await this.#scanMatching(request, segment, from, request.filter);
+      if (scan === undefined) return undefined;
+      if (scan.end > from) {
         return {
-          batches,
-          next: last.baseOffset + last.count,
-          more: index < segments.length - 1 || isFull(request, batches),
+          batches: scan.batches,
+          next: scan.end,
+          more: index < segments.length - 1 || scan.isCut,
+          ...(request.filter === undefined ? {} : { begin: from }),
         };
       }
     }
@@ -101,23 +125,58 @@ export class SegmentReader {
     return { batches, next: last.baseOffset + last.count, more: batches.length === nextMaxBatches };
   }
 
-  async #rows(request: ReadRequest, segment: Segment, from: number): Promise<readonly BatchRow[] | undefined> {
-    return await this.#query(request.topic, segment.statement, [
+  async #scan(request: ReadRequest, segment: Segment, from: number): Promise<Scan | undefined> {
+    const rows = await this.#query(request.topic, segment.statement, [
       request.partition,
       from,
       request.maxBatches ?? defaultMaxBatches,
       request.maxCharacters ?? defaultMaxCharacters,
     ]);
+    const batches = rows?.map(toBatch).filter((batch) => batch.baseOffset + batch.count > from);
+    const last = batches?.at(-1);
+    return (
+      batches && {
+        batches,
+        end: last === undefined ? from : last.baseOffset + last.count,
+        isCut: isFull(request, batches),
+      }
+    );
+  }
+
+  async #scanMatching(request: ReadRequest, segment: Segment, from: number, filter: Filter): Promise<Scan | undefined> {
+    const { text, parameters } = matchingStatement(filter);
+    const rows = await this.#query<MatchingBatchRow>(
+      request.topic,
+      bindTo(text, request.topic, segment.number),
+      [
+        request.partition,
+        from,
+        request.maxBatches ?? matchingMaxBatches,
+        request.maxCharacters ?? defaultMaxCharacters,
+        matchingMaxRecords,
+        ...parameters,
+      ],
+      this.#scanners,
+    );
+    if (rows === undefined) return undefined;
+    const batches = rows.flatMap((row) => toMatchingBatch(row, () => toBatch(row)) ?? []);
+    const last = rows.at(-1);
+    return {
+      batches,
+      end: last === undefined ? from : Number(last.base_offset) + last.count,
+      isCut: last?.more ?? false,
+    };
   }
 
   /** `undefined` when the segment is gone. */
-  async #query(
+  async #query<Row extends BatchRow = BatchRow>(
     topic: TopicEntry,
     statement: string,
     parameters: readonly StatementParameter[],
-  ): Promise<readonly BatchRow[] | undefined> {
+    pool = this.#pool,
+  ): Promise<readonly Row[] | undefined> {
     try {
-      return await this.#pool.query<BatchRow>(`reading topic ${topic.name}`, statement, parameters);
+      return await pool.query<Row>(`reading topic ${topic.name}`, statement, parameters);
     } catch (error) {
       const undefinedTable = "42P01";
       if (error instanceof SluiceError && error.sqlState === undefinedTable) return undefined;
@@ -132,8 +191,7 @@ export class SegmentReader {
       [topic.number],
     );
     const segments = rows.map((row): Segment => {
-      const bind = (statement: string) =>
-        statement.replaceAll("{topic}", String(topic.number)).replaceAll("{segment}", String(row.segment));
+      const bind = (statement: string) => bindTo(statement, topic, row.segment);
       return {
         number: row.segment,
         starts: row.starts.split(",").map(Number),
@@ -155,6 +213,10 @@ export class SegmentReader {
       `topic ${topic.name} has partitions 0 to ${topic.partitions - 1}, not ${partition}`,
     );
   }
+}
+
+function bindTo(statement: string, topic: TopicEntry, segment: number): string {
+  return statement.replaceAll("{topic}", String(topic.number)).replaceAll("{segment}", String(segment));
 }
 
 function isFull(request: ReadRequest, batches: readonly ReadBatch[]): boolean {

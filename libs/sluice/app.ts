@@ -1,9 +1,10 @@
 import { declareSchedule, Groups } from "@sluice/broker";
-import type { AnyConsumer, AnyTopic, Schedule } from "@sluice/contract";
+import type { AnyConsumer, AnyPatternConsumer, AnyTopic, Schedule } from "@sluice/contract";
 import { type Duration, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { Pool } from "@sluice/store";
 import { HandlerTransactions, type JoinedConsumer, Worker } from "@sluice/worker";
 import { asSluice, type ConnectOptions, closeConnection, openConnection, type Sluice } from "./connect.ts";
+import { PatternWatch } from "./pattern-watch.ts";
 
 /** What an app may be declared with. */
 export interface AppOptions {
@@ -11,8 +12,8 @@ export interface AppOptions {
   readonly name?: string;
   /** Topics it sends to; those of its consumers are known already. */
   readonly topics?: readonly AnyTopic[];
-  /** What it consumes. */
-  readonly consumers?: readonly AnyConsumer[];
+  /** What it consumes: topics, and patterns of them. */
+  readonly consumers?: readonly (AnyConsumer | AnyPatternConsumer)[];
   /** What it sends by the clock. Kept in the database when it starts; one that is no longer declared stays there. */
   readonly schedules?: readonly Schedule[];
   /**
@@ -36,6 +37,8 @@ export interface App {
   readonly topics: readonly AnyTopic[];
   readonly consumers: readonly AnyConsumer[];
   readonly schedules: readonly Schedule[];
+  /** Consumers of patterns; which topics they have is known once it runs. */
+  readonly patterns: readonly AnyPatternConsumer[];
   /**
    * Connects and consumes. Resolves once the partitions that are free have been taken. Fails as `connect` does.
    */
@@ -65,7 +68,7 @@ export interface RunningApp {
 export function app(options: AppOptions): App {
   const problems = appProblems(options);
   if (problems.length > 0) throw problemsError("INVALID_OPTIONS", "the app is not declared well:", problems);
-  const consumers = options.consumers ?? [];
+  const { consumers, patterns } = apart(options);
   const schedules = options.schedules ?? [];
   const topics = [...new Set(namedTopics(options))];
   const name = options.name ?? "app";
@@ -74,7 +77,19 @@ export function app(options: AppOptions): App {
     topics,
     consumers,
     schedules,
+    patterns,
     start: (connectOptions) => start(name, topics, consumers, options, connectOptions),
+  };
+}
+
+function apart({ consumers = [] }: AppOptions): {
+  readonly consumers: readonly AnyConsumer[];
+  readonly patterns: readonly AnyPatternConsumer[];
+} {
+  const isPattern = (one: AnyConsumer | AnyPatternConsumer): one is AnyPatternConsumer => "pattern" in one;
+  return {
+    consumers: consumers.filter((one): one is AnyConsumer => !isPattern(one)),
+    patterns: consumers.filter(isPattern),
   };
 }
 
@@ -105,6 +120,8 @@ async function start(
       const { entry } = await connection.producer.openTopic(schedule.topic);
       await declareSchedule(connection.pool, schedule, entry.number, name);
     }
+    const watch = new PatternWatch({ ...connection, groups }, apart(options).patterns, joined);
+    await watch.look(true, (found) => joined.push(found));
     const worker = new Worker(
       { ...connection, groups, transactions: new HandlerTransactions(transactionPool) },
       joined,
@@ -117,9 +134,12 @@ async function start(
       },
     );
     await worker.started;
+    watch.start((found) => worker.join(found));
     let closing: Promise<boolean> | undefined;
     const close = () => {
-      closing ??= worker.close().finally(closeAll);
+      closing ??= Promise.all([worker.close(), watch.stop()])
+        .then(([drained]) => drained)
+        .finally(closeAll);
       return closing;
     };
     const closeQuietly = async () => {
@@ -132,8 +152,9 @@ async function start(
   }
 }
 
-function namedTopics({ topics = [], consumers = [], schedules = [] }: AppOptions): AnyTopic[] {
-  return [...topics, ...consumers.map(({ topic }) => topic), ...schedules.map(({ topic }) => topic)];
+function namedTopics(options: AppOptions): AnyTopic[] {
+  const { topics = [], schedules = [] } = options;
+  return [...topics, ...[...apart(options).consumers, ...schedules].map(({ topic }) => topic)];
 }
 
 function appProblems(options: AppOptions): Problem[] {
@@ -154,7 +175,13 @@ function appProblems(options: AppOptions): Problem[] {
   require(connections === undefined ||
     (Number.isInteger(connections) && connections >= 1), "transactionConnections", "must be a whole number above zero");
   const seen = new Set<string>();
-  for (const { group, topic } of options.consumers ?? []) {
+  const { consumers, patterns } = apart(options);
+  for (const { group, pattern } of patterns) {
+    const name = `${group} of pattern ${pattern.pattern}`;
+    require(!seen.has(name), "consumers", `group ${name} is declared twice`);
+    seen.add(name);
+  }
+  for (const { group, topic } of consumers) {
     const name = `${group} of ${topic.name}`;
     require(!seen.has(name), "consumers", `group ${name} is declared twice`);
     seen.add(name);

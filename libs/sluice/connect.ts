@@ -32,7 +32,7 @@ export interface ConnectOptions {
   readonly maxBlock?: Duration;
   /** For how long a send that fails is tried again, without doubling it. Default two minutes, at most ten. */
   readonly deliveryTimeout?: Duration;
-  /** Connections for reading and everything else, at most; up to four more are for appending alone. Default 6. */
+  /** Connections for reading and everything else, at most; up to four more are for appending and two for filters. Default 6. */
   readonly connections?: number;
   /** Shown in `pg_stat_activity`. Default `"sluice"`. */
   readonly name?: string;
@@ -52,7 +52,8 @@ export interface Sluice {
    * With `{ delay }` or `{ deliverAt }` it enters the log when it is due, never earlier by the database's clock; the result
    * says `"delayed"`, and until then its id {@link recall}s it.
    *
-   * Fails with INVALID_VALUE or RECORD_TOO_LARGE (nothing was written), INVALID_OPTIONS, UNKNOWN_TOPIC, BUFFER_FULL, CLOSED, a DATABASE_…
+   * Fails with INVALID_VALUE or RECORD_TOO_LARGE (nothing was written), INVALID_OPTIONS, UNKNOWN_TOPIC, NO_GROUP, BUFFER_FULL, CLOSED, a
+   * DATABASE_…
    * code (nothing was written), or COMMIT_UNKNOWN when the database could not be asked in time whether it was.
    *
    * @example
@@ -73,7 +74,7 @@ export interface Sluice {
   post<Value>(
     topic: Topic<Value>,
     value: Value,
-    options?: Omit<SendOptions, "tx" | keyof DelayOptions>,
+    options?: Omit<SendOptions, "tx" | "requireGroup" | keyof DelayOptions>,
     onOutcome?: (error: unknown, result: SendResult | undefined) => void,
   ): void;
   /**
@@ -112,6 +113,7 @@ export interface Connection {
   readonly pool: Pool;
   readonly appenders: Pool;
   readonly readers: Pool;
+  readonly scanners: Pool;
   readonly log: Log;
   readonly doorbell: Doorbell;
   readonly logger: Logger;
@@ -145,11 +147,12 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
   const pool = new Pool(url, { connections: options.connections ?? 6, applicationName });
   const appenders = new Pool(url, { connections: 4, applicationName });
   const readers = new Pool(url, { connections: 1, applicationName });
+  const scanners = new Pool(url, { connections: 2, applicationName });
   try {
     await checkServer(pool);
     if (options.migrate === false) await checkSchema(pool.sql);
     else await migrate(pool.sql);
-    const log = new PostgresLog(pool, appenders, readers);
+    const log = new PostgresLog(pool, appenders, readers, scanners);
     const doorbell = new Doorbell(pool, logger);
     const producer = await Producer.open(
       { pool, log, doorbell, logger, clock: systemClock },
@@ -162,18 +165,19 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
       },
     );
     for (const topic of options.topics ?? []) await producer.openTopic(topic);
-    return { url, pool, appenders, readers, log, doorbell, logger, clock: systemClock, producer };
+    return { url, pool, appenders, readers, scanners, log, doorbell, logger, clock: systemClock, producer };
   } catch (error) {
-    await Promise.all([pool.close(0), appenders.close(0), readers.close(0)]);
+    await Promise.all([pool, appenders, readers, scanners].map((each) => each.close(0)));
     throw error;
   }
 }
 
 /** Settles what was sent, rings what is to be rung, ends the connections. */
-export async function closeConnection({ producer, doorbell, pool, appenders, readers }: Connection): Promise<void> {
+export async function closeConnection({ producer, doorbell, ...pools }: Connection): Promise<void> {
+  const { pool, appenders, readers, scanners } = pools;
   await producer.close();
   await doorbell.idle();
-  await Promise.all([pool.close(), appenders.close(), readers.close()]);
+  await Promise.all([pool, appenders, readers, scanners].map((each) => each.close()));
 }
 
 /** A connection as users see it. */

@@ -32,6 +32,11 @@ export class BatchRecord<Value> implements ConsumedRecord<Value> {
     return headersAt(this.#batch, this.#index);
   }
 
+  get tag(): string | null {
+    const { headers } = this;
+    return Object.hasOwn(headers, "tag") ? (headers["tag"] ?? null) : null;
+  }
+
   get timestamp(): number {
     return timestampAt(this.#batch, this.#index);
   }

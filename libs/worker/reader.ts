@@ -1,4 +1,4 @@
-import { type ConsumedRecord, type Topic, timeMs } from "@sluice/contract";
+import { type ConsumedRecord, parseFilter, type Topic, timeMs } from "@sluice/contract";
 import { SluiceError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { BatchRecord } from "./batch-record.ts";
@@ -10,6 +10,8 @@ export interface ReadOptions {
   readonly from?: number | ReadTime;
   /** Where to end: before this offset, or before what was appended at a time or later. Default the end of the log. */
   readonly to?: number | ReadTime;
+  /** Only these, as a consumer's `filter`. Default: all. A filter that is not written well fails with INVALID_OPTIONS. */
+  readonly filter?: string;
 }
 
 /** A place in the log by the database's clock: a date, a text such as `2026-01-31T12:00:00Z`, or milliseconds since 1970. */
@@ -27,16 +29,15 @@ export async function* readPartition<Value>(
   entry: TopicEntry,
   options: ReadOptions,
 ): AsyncGenerator<readonly ConsumedRecord<Value>[], void, void> {
+  const filter = options.filter === undefined ? {} : { filter: parseFilter(options.filter) };
+  const read = (at: number) => log.read({ topic: entry, partition: options.partition, from: at, ...filter });
   let from = await offsetOf(log, entry, options.partition, "from", options.from ?? 0);
   const to = await offsetOf(log, entry, options.partition, "to", options.to ?? Number.MAX_SAFE_INTEGER);
   let reading: Promise<ReadResult> | undefined;
   try {
     while (from < to) {
-      const result: ReadResult = await (reading ?? log.read({ topic: entry, partition: options.partition, from }));
-      reading =
-        result.more && result.next < to
-          ? log.read({ topic: entry, partition: options.partition, from: result.next })
-          : undefined;
+      const result: ReadResult = await (reading ?? read(from));
+      reading = result.more && result.next < to ? read(result.next) : undefined;
       // It is awaited in the next turn; until then its failure is not an unhandled one.
       reading?.catch(() => undefined);
       for (const batch of result.batches) {
@@ -59,8 +60,12 @@ function recordsOf<Value>(
 ): readonly ConsumedRecord<Value>[] {
   const records: ConsumedRecord<Value>[] = [];
   const end = Math.min(batch.count, to - batch.baseOffset);
-  for (let index = Math.max(0, from - batch.baseOffset); index < end; index += 1) {
+  const add = (index: number) =>
     records.push(new BatchRecord(topic.name, partition, batch, index, topic.codec.decode(batch.values[index])));
+  if (batch.matches === undefined) {
+    for (let index = Math.max(0, from - batch.baseOffset); index < end; index += 1) add(index);
+  } else {
+    for (const index of batch.matches) if (index < end) add(index);
   }
   return records;
 }

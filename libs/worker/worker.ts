@@ -71,7 +71,9 @@ const dutyOfRing = { outbox: "relay", delay: "delays", schedule: "schedules" } a
 export class Worker {
   readonly #context: WorkerContext;
   readonly #options: WorkerOptions;
-  readonly #joined: readonly JoinedConsumer[];
+  readonly #joined: JoinedConsumer[];
+  /** How many of them this term has subscribed. */
+  #subscribed = 0;
   readonly #owned = new Map<number, PartitionConsumer>();
   readonly #survey = new Signal();
   readonly #writer: PositionWriter;
@@ -86,7 +88,7 @@ export class Worker {
 
   constructor(context: WorkerContext, joined: readonly JoinedConsumer[], options: WorkerOptions) {
     this.#context = context;
-    this.#joined = joined;
+    this.#joined = [...joined];
     this.#options = options;
     this.#writer = new PositionWriter(context.groups, context.logger, () => this.#owned.values());
     this.#retries = new Retries(context.pool);
@@ -108,6 +110,12 @@ export class Worker {
   /** The partitions it owns at the moment. */
   get owned(): readonly PartitionConsumer[] {
     return [...this.#owned.values()];
+  }
+
+  /** Consumes this, too: its partitions are taken as soon as the members have looked at each other. */
+  join(joined: JoinedConsumer): void {
+    this.#joined.push(joined);
+    this.#survey.raise();
   }
 
   /**
@@ -156,10 +164,10 @@ export class Worker {
     let stopHeartbeat = () => {};
     try {
       const member = await addMember(session, name, leaseMs);
-      for (const { group, entry } of this.#joined) await subscribe(session, member, group, entry.number);
+      this.#subscribed = 0;
+      await this.#subscribe(session, member);
       stopHeartbeat = beat(session, member, { ...this.#options, ...this.#context });
       this.#duties = standForDuties(session, this.#options.name, this.#context);
-      this.#ringGroups();
       if (isFirst) this.#context.logger.log("info", "the worker is a member", { member, name });
       await this.#ownUntilEnd(session, member, isFirst);
       if (session.isOpen) await this.#leave(session, member);
@@ -197,7 +205,18 @@ export class Worker {
     }
   }
 
+  /** Takes part for what was joined since the last look, and tells the others. */
+  async #subscribe(session: Session, member: number): Promise<void> {
+    while (this.#subscribed < this.#joined.length) {
+      const { group, entry } = this.#joined[this.#subscribed] as JoinedConsumer;
+      await subscribe(session, member, group, entry.number);
+      this.#subscribed += 1;
+      this.#context.doorbell.ringGroup(group);
+    }
+  }
+
   async #reassign(session: Session, member: number): Promise<void> {
+    await this.#subscribe(session, member);
     const numbers = [...new Set(this.#joined.map(({ group }) => group))];
     if (numbers.length === 0) return;
     const surveyedAt = performance.now();

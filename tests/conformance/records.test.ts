@@ -15,8 +15,8 @@ type Order = { order: string; cents: number };
 function collecting(inbox: Inbox<ConsumedRecord<Order>>) {
   return consumer(orders, {
     group: "collecting",
-    handler: ({ topic, partition, offset, key, value, headers, timestamp, id }) =>
-      inbox.add({ topic, partition, offset, key, value, headers, timestamp, id }),
+    handler: ({ topic, partition, offset, key, value, headers, tag, timestamp, id }) =>
+      inbox.add({ topic, partition, offset, key, value, headers, tag, timestamp, id }),
   });
 }
 
@@ -35,6 +35,7 @@ test("[K1] a record has key, value, headers and timestamp, for the handler and i
     key: "o-1",
     value: { order: "o-1", cents: 990 },
     headers,
+    tag: null,
     timestamp,
     id: sent.id,
   });

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers";
-import type { GroupPosition, Groups, PositionCommit, Retries, TakenPosition } from "@sluice/broker";
+import type { GroupPosition, Groups, OffsetRange, PositionCommit, Retries, TakenPosition } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import { Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
@@ -7,6 +7,7 @@ import { FailurePolicy } from "./failure-policy.ts";
 import { HandOutReserve } from "./hand-out-reserve.ts";
 import type { HandlerTransactions } from "./handler-transaction.ts";
 import { PartitionPause, type PauseContext } from "./partition-pause.ts";
+import { passedOver } from "./passed-over.ts";
 import { pause } from "./pause.ts";
 import { Progress } from "./progress.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
@@ -59,6 +60,8 @@ export class PartitionConsumer implements RedrivenHome {
   /** Whether the last read found no more after it. */
   #hasReadAll = false;
   #explicitNext: number;
+  /** The last range that the filter kept back. */
+  #passed: OffsetRange = [0, 0];
   #committedNext: number;
   #committedRanges = "";
   #stopped = false;
@@ -169,12 +172,12 @@ export class PartitionConsumer implements RedrivenHome {
   }
 
   transactionCommitted(offset: number): void {
-    this.#explicitNext = Math.max(this.#explicitNext, offset + 1);
+    this.#commitUpTo(offset + 1);
   }
 
   async commitNow(offset: number): Promise<void> {
     this.#progress.done(offset);
-    this.#explicitNext = Math.max(this.#explicitNext, offset + 1);
+    this.#commitUpTo(offset + 1);
     await this.#context.commitNow(this);
   }
 
@@ -223,6 +226,7 @@ export class PartitionConsumer implements RedrivenHome {
       const from = this.#fetchOffset;
       this.#fetchOffset = result.next;
       this.#skipDropped(from, result);
+      if (this.consumer.filter !== undefined) this.#passOver(from, result);
       this.#hasReadAll = !result.more;
       if (result.more) reading = this.#read();
       if (result.next > this.#reserve.end) await this.#reserveMore();
@@ -259,7 +263,7 @@ export class PartitionConsumer implements RedrivenHome {
 
   /** Retention may have dropped what was to be read next. */
   #skipDropped(from: number, result: ReadResult): void {
-    const first = result.batches[0]?.baseOffset ?? result.next;
+    const first = result.begin ?? result.batches[0]?.baseOffset ?? result.next;
     if (first <= from) return;
     this.#context.logger.log("warn", "records were dropped by retention before this group had handled them", {
       ...this.#names(),
@@ -267,6 +271,22 @@ export class PartitionConsumer implements RedrivenHome {
       to: first,
     });
     this.#progress.skipTo(first);
+  }
+
+  /** What the filter kept back is done. With explicit commits it is so together with the message before it. */
+  #passOver(from: number, result: ReadResult): void {
+    for (const [first, end] of passedOver(result, from)) {
+      this.#progress.passOver(first, end);
+      if (first === this.#passed[1]) this.#passed = [this.#passed[0], end];
+      else this.#passed = [first, end];
+      this.#commitUpTo(this.#explicitNext);
+    }
+  }
+
+  /** With `commit: "explicit"`, all below `next` is to be written as done, and what the filter kept back right above it. */
+  #commitUpTo(next: number): void {
+    const [first, end] = this.#passed;
+    this.#explicitNext = Math.max(this.#explicitNext, next >= first ? Math.max(next, end) : next);
   }
 
   async #read(): Promise<ReadResult> {
@@ -278,6 +298,7 @@ export class PartitionConsumer implements RedrivenHome {
           partition: this.partition,
           from,
           isNext: this.#hasReadAll,
+          ...(this.consumer.filter === undefined ? {} : { filter: this.consumer.filter }),
         });
       } catch (error) {
         this.#context.logger.log("warn", "reading failed and is tried again", {

@@ -74,3 +74,23 @@ test("ranges lie apart, ascending, above next", () => {
     }),
   );
 });
+
+test("[R6] what is passed over counts as done, in whatever order it comes with what is handled", () => {
+  const step = fc.tuple(fc.integer({ min: 0, max: 40 }), fc.integer({ min: 1, max: 10 }), fc.boolean());
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), fc.integer({ min: 1, max: 10 }), (steps, every) => {
+      const progress = new Progress(0, []);
+      const done = new Set<number>();
+      for (const [index, [from, length, isPassed]] of steps.entries()) {
+        if (isPassed) progress.passOver(from, from + length);
+        else progress.done(from);
+        for (let offset = from; offset < from + (isPassed ? length : 1); offset += 1) done.add(offset);
+        const expected = model(done);
+        expect(progress.next).toBe(expected.next);
+        if (index % every === 0) expect(unfold(progress.ranges())).toEqual(expected.above);
+      }
+      for (let offset = 0; offset <= 52; offset += 1) expect(progress.isDone(offset)).toBe(done.has(offset));
+    }),
+    { numRuns: 2_000 },
+  );
+});

@@ -35,21 +35,18 @@ export class Progress {
   /** Whether an offset is done. */
   isDone(offset: number): boolean {
     if (offset < this.#next || this.#recent.has(offset)) return true;
-    return this.#isInRanges(offset);
+    return this.#ranges.length > 0 && this.#isInRange(offset);
   }
 
-  /** By halves: messages that failed leave a hole each until they are put off. */
-  #isInRanges(offset: number): boolean {
-    let low = 0;
-    let high = this.#ranges.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const [from, to] = this.#ranges[middle] as OffsetRange;
-      if (offset < from) high = middle;
-      else if (offset >= to) low = middle + 1;
-      else return true;
+  /** Marks all from `from` up to `to` as done, which were not handed over: nobody else will say so of one of them. */
+  passOver(from: number, to: number): void {
+    if (from <= this.#next) {
+      this.skipTo(to);
+      return;
     }
-    return false;
+    const last = this.#ranges.at(-1);
+    if (last === undefined || last[1] < from) this.#ranges.push([from, to]);
+    else this.#ranges = merge([...this.#ranges, [from, to]]);
   }
 
   /** Nothing below `offset` exists any more (retention): as if it were done. */
@@ -66,17 +63,24 @@ export class Progress {
   /** What is done above `next`, as ranges. */
   ranges(): readonly OffsetRange[] {
     if (this.#recent.size > 0) {
-      const merged: [number, number][] = [];
-      const singles = [...this.#recent].map((offset): OffsetRange => [offset, offset + 1]);
-      for (const [from, to] of [...this.#ranges, ...singles].sort((a, b) => a[0] - b[0])) {
-        const last = merged.at(-1);
-        if (last !== undefined && from <= last[1]) last[1] = Math.max(last[1], to);
-        else merged.push([from, to]);
-      }
-      this.#ranges = merged;
+      const singles = [...this.#recent].filter((offset) => offset > this.#next);
+      this.#ranges = merge([...this.#ranges, ...singles.map((offset): OffsetRange => [offset, offset + 1])]);
       this.#recent.clear();
     }
     return this.#ranges;
+  }
+
+  /** By halves: a filter leaves a range between any two messages that it lets through. */
+  #isInRange(offset: number): boolean {
+    let low = 0;
+    let high = this.#ranges.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#ranges[middle] as OffsetRange)[1] <= offset) low = middle + 1;
+      else high = middle;
+    }
+    const range = this.#ranges[low];
+    return range !== undefined && range[0] <= offset;
   }
 
   #advance(): void {
@@ -89,4 +93,15 @@ export class Progress {
       } else return;
     }
   }
+}
+
+/** Ranges in order, those that touch as one. */
+function merge(ranges: OffsetRange[]): OffsetRange[] {
+  const merged: [number, number][] = [];
+  for (const [from, to] of ranges.sort((a, b) => a[0] - b[0])) {
+    const last = merged.at(-1);
+    if (last !== undefined && from <= last[1]) last[1] = Math.max(last[1], to);
+    else merged.push([from, to]);
+  }
+  return merged;
 }

@@ -124,7 +124,7 @@ export class TaskRunner {
    */
   add(batch: ReadBatch, index: number, attempt: number): Promise<void> | undefined {
     if (this.#isOrdered) return this.#handleInOrder(batch, index, attempt);
-    const characters = Math.ceil(batch.characters / batch.count);
+    const characters = Math.ceil(batch.characters / (batch.matches?.length ?? batch.count));
     this.#buffered += 1;
     this.#bufferedCharacters += characters;
     this.queue.add({

@@ -38,9 +38,13 @@ function checkKey(topic: AnyTopic, key: string): void {
   }
 }
 
-function encodeAttributes(topic: AnyTopic, { headers, timestamp }: RecordOptions): string | null {
-  if (headers === undefined && timestamp === undefined) return null;
+function encodeAttributes(topic: AnyTopic, { headers: given, tag, timestamp }: RecordOptions): string | null {
+  if (given === undefined && tag === undefined && timestamp === undefined) return null;
   const problems: Problem[] = [];
+  const headers = tag === undefined ? given : { ...given, tag };
+  if (tag !== undefined && given !== undefined && Object.hasOwn(given, "tag") && given["tag"] !== tag) {
+    problems.push({ path: "tag", message: "is not the header tag, which is there too" });
+  }
   if (timestamp !== undefined && !Number.isSafeInteger(timestamp)) {
     problems.push({ path: "timestamp", message: "must be whole milliseconds since 1970" });
   }

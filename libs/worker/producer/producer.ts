@@ -1,4 +1,4 @@
-import type { Doorbell } from "@sluice/broker";
+import { type Doorbell, requireGroup } from "@sluice/broker";
 import type { Acks, AnyTopic, RecordOptions, SendResult, Topic } from "@sluice/contract";
 import { type Clock, type Deferred, deferred, type Logger, SluiceError, toError } from "@sluice/kernel";
 import { type Log, nextProducerNumber, openTopic } from "@sluice/log";
@@ -28,6 +28,11 @@ export interface SendOptions extends RecordOptions, DelayOptions {
   readonly acks?: Acks;
   /** Send within this transaction of yours: the message enters the log if and only if it commits. */
   readonly tx?: UserTransaction;
+  /**
+   * Fail with NO_GROUP, and write nothing, when no group consumes the topic. Default false: messages wait for whoever comes.
+   * The database is asked each time, before it is sent: one more round trip, so a send that is not awaited may be overtaken.
+   */
+  readonly requireGroup?: boolean;
 }
 
 /** A producer's surroundings. */
@@ -108,7 +113,9 @@ export class Producer {
     }
     if (options.tx !== undefined) return this.#sendInTransaction(topic, [value], options.tx, options).then(first);
     const producer = this.#topics.get(topic);
-    if (producer === undefined || this.#isFull || this.#closed) return this.#sendSlowly(topic, value, options);
+    if (producer === undefined || this.#isFull || this.#closed || options.requireGroup === true) {
+      return this.#sendSlowly(topic, value, options);
+    }
     try {
       return this.#sendNow(producer, topic, value, options);
     } catch (error) {
@@ -129,6 +136,7 @@ export class Producer {
     if (options.tx !== undefined) return await this.#sendInTransaction(topic, values, options.tx, options);
     this.#checkOpen();
     const producer = this.#topics.get(topic) ?? (await this.openTopic(topic));
+    await this.#checkGroup(producer, options);
     // All are checked before one is taken: a batch with a bad value sends nothing.
     const records = values.map((value) => encodeRecord(topic, value, options));
     const partitions = producer.pickPartitions(records, options.partition);
@@ -156,7 +164,7 @@ export class Producer {
   post<Value>(
     topic: Topic<Value>,
     value: Value,
-    options: Omit<SendOptions, "tx" | keyof DelayOptions>,
+    options: Omit<SendOptions, "tx" | "requireGroup" | keyof DelayOptions>,
     onOutcome: ((error: unknown, result: SendResult | undefined) => void) | undefined,
   ): void {
     this.#checkOpen();
@@ -231,6 +239,7 @@ export class Producer {
   async #sendSlowly<Value>(topic: Topic<Value>, value: Value, options: SendOptions): Promise<SendResult> {
     this.#checkOpen();
     const producer = await this.openTopic(topic);
+    await this.#checkGroup(producer, options);
     await this.#waitForRoom();
     return await this.#sendNow(producer, topic, value, options);
   }
@@ -243,6 +252,7 @@ export class Producer {
   ): Promise<SendResult[]> {
     this.#checkOpen();
     const producer = await this.openTopic(topic);
+    await this.#checkGroup(producer, options);
     const records = values.map((value) => encodeRecord(topic, value, options));
     const partitions = producer.pickPartitions(records, options.partition);
     const now = performance.now();
@@ -321,6 +331,10 @@ export class Producer {
       }
     }
     this.#checkOpen();
+  }
+
+  async #checkGroup(producer: TopicProducer, options: SendOptions): Promise<void> {
+    if (options.requireGroup === true) await requireGroup(this.#context.pool, producer.entry);
   }
 
   #checkOpen(): void {

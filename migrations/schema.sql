@@ -13,6 +13,7 @@ create sequence sluice.audit_audit_seq as bigint increment 1 minvalue 1 maxvalue
 create sequence sluice.consumer_group_group_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.consumer_group."group"
 create sequence sluice.dead_letter_dead_letter_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.dead_letter.dead_letter
 create sequence sluice.delayed_delayed_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.delayed.delayed
+create sequence sluice.held_held_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.held.held
 create sequence sluice.member_member_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.member.member
 create sequence sluice.outbox_outbox_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.outbox.outbox
 create sequence sluice.pause_pause_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.pause.pause
@@ -70,10 +71,22 @@ create table sluice.dead_letter (
   constraint dead_letter_origin_unique UNIQUE ("group", topic, partition, "offset"),
   constraint dead_letter_edit_whole CHECK (((edited_at IS NULL) = (edited_by IS NULL))),
   constraint dead_letter_edited_by_length CHECK ((length(edited_by) <= 400)),
-  constraint dead_letter_reason_known CHECK ((reason = ANY (ARRAY['exhausted'::text, 'schema'::text]))),
+  constraint dead_letter_reason_known CHECK ((reason = ANY (ARRAY['exhausted'::text, 'schema'::text, 'rejected'::text, 'expired'::text]))),
   constraint dead_letter_redrives_range CHECK ((redrives >= 0)),
   constraint dead_letter_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
   constraint dead_letter_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+);
+
+create table sluice.deduplication (
+  topic integer not null,
+  message_id text collate "C" not null,
+  partition integer not null,
+  "offset" bigint not null,
+  id text not null,
+  expires_at timestamp with time zone not null,
+  constraint deduplication_pkey PRIMARY KEY (topic, message_id),
+  constraint deduplication_id_length CHECK (((length(id) >= 1) AND (length(id) <= 100))),
+  constraint deduplication_message_id_length CHECK (((length(message_id) >= 1) AND (length(message_id) <= 128)))
 );
 
 create table sluice.delayed (
@@ -109,12 +122,51 @@ create table sluice.duty (
   constraint duty_name_unique UNIQUE (name)
 ) with (fillfactor=50);
 
+create table sluice.guard (
+  topic integer not null,
+  deduplicate_ms bigint,
+  max_depth bigint,
+  time_to_live_ms bigint,
+  constraint guard_pkey PRIMARY KEY (topic),
+  constraint guard_deduplicate_range CHECK (((deduplicate_ms >= 1) AND (deduplicate_ms <= 604800000))),
+  constraint guard_max_depth_range CHECK (((max_depth >= 1) AND (max_depth <= 1000000000))),
+  constraint guard_time_to_live_positive CHECK ((time_to_live_ms > 0)),
+  constraint guard_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+);
+
+create table sluice.guarded_append (
+  producer bigint not null,
+  sequence bigint not null,
+  answer text not null,
+  expires_at timestamp with time zone not null,
+  constraint guarded_append_pkey PRIMARY KEY (producer, sequence),
+  constraint guarded_append_answer_size CHECK ((octet_length(answer) <= 16777216))
+);
+
 create table sluice.handed_out (
   "position" integer not null,
   "offset" bigint not null,
   attempt integer not null,
   constraint handed_out_pkey PRIMARY KEY ("position", "offset"),
   constraint handed_out_attempt_range CHECK ((attempt >= 1))
+);
+
+create table sluice.held (
+  topic integer not null,
+  held bigint generated always as identity not null,
+  message json not null,
+  held_at timestamp with time zone default clock_timestamp() not null,
+  constraint held_pkey PRIMARY KEY (topic, held),
+  constraint held_message_size CHECK ((octet_length((message)::text) <= 2097152))
+);
+
+create table sluice.idempotence (
+  "group" text not null,
+  key text collate "C" not null,
+  expires_at timestamp with time zone not null,
+  constraint idempotence_pkey PRIMARY KEY ("group", key),
+  constraint idempotence_group_length CHECK (((length("group") >= 1) AND (length("group") <= 120))),
+  constraint idempotence_key_length CHECK (((length(key) >= 1) AND (length(key) <= 512)))
 );
 
 create table sluice.member (
@@ -332,7 +384,11 @@ create table sluice.topic (
 
 -- Indexes
 
+CREATE INDEX deduplication_expires_at ON sluice.deduplication USING btree (expires_at);
 CREATE INDEX delayed_due ON sluice.delayed USING btree (due, delayed);
+CREATE INDEX guarded_append_expires_at ON sluice.guarded_append USING btree (expires_at);
+CREATE INDEX idempotence_expires_at ON sluice.idempotence USING btree (expires_at);
+CREATE INDEX position_topic ON sluice."position" USING btree (topic, partition);
 
 -- Views
 
@@ -396,6 +452,18 @@ create view sluice.groups as
     (array_agg(paused_reason ORDER BY l.paused_since))[1] AS paused_reason
    FROM sluice.lag l
   GROUP BY "group", topic;
+
+create view sluice.guards as
+ SELECT t.name AS topic,
+    make_interval(secs => (((g.deduplicate_ms)::numeric / 1000.0))::double precision) AS deduplicate,
+    make_interval(secs => (((g.time_to_live_ms)::numeric / 1000.0))::double precision) AS time_to_live,
+    g.max_depth,
+    sluice.depth(t.topic) AS depth,
+    ( SELECT count(*) AS count
+           FROM sluice.held h
+          WHERE (h.topic = t.topic)) AS held
+   FROM (sluice.guard g
+     JOIN sluice.topic t USING (topic));
 
 create view sluice.lag as
  SELECT g.name AS "group",
@@ -581,6 +649,143 @@ CREATE OR REPLACE FUNCTION sluice.actor()
 RETURN ((SESSION_USER)::text || COALESCE(((' ('::text || NULLIF(current_setting('application_name'::text, true), ''::text)) || ')'::text), ''::text))
 ;
 
+CREATE OR REPLACE FUNCTION sluice.append_alone(p_topic integer, p_messages json)
+ RETURNS text[]
+ LANGUAGE sql
+RETURN string_to_array(sluice.append_guarded(p_topic, (SELECT json_agg(json_build_object('p', (m.message -> 'p'::text), 'u', m.number, 'k', (m.message -> 'k'::text), 'v', (m.message -> 'v'::text), 'a', (m.message -> 'a'::text)) ORDER BY m.number) AS json_agg FROM json_array_elements(append_alone.p_messages) WITH ORDINALITY m(message, number)), NULL::bigint, (0)::bigint, current_setting('synchronous_commit'::text), NULL::text), ','::text)
+;
+
+CREATE OR REPLACE FUNCTION sluice.append_guarded(p_topic integer, p_messages json, p_producer bigint, p_sequence bigint, p_commit text, p_ring text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_answer text;
+  v_guard sluice.guard%rowtype;
+  v_partitions integer[];
+  v_units integer[];
+  v_message_ids text[];
+  v_keys text[];
+  v_records text[];
+  v_attributes text[];
+  v_answers text[];
+  v_first integer[];
+  v_room bigint;
+  v_from integer := 1;
+  v_to integer;
+  v_needed integer;
+  v_refused boolean;
+  v_entries record;
+  v_firsts bigint[];
+begin
+  if pg_advisory_xact_lock(1936487693, p_topic) is null then end if;
+
+  select g.answer into v_answer from sluice.guarded_append g where g.producer = p_producer and g.sequence = p_sequence;
+  if found then return v_answer; end if;
+  select * into v_guard from sluice.guard g where g.topic = p_topic;
+
+  select array_agg((m.message ->> 'p')::integer order by m.number), array_agg((m.message ->> 'u')::integer order by m.number),
+    array_agg(coalesce(m.message ->> 'i', m.message -> 'a' ->> 'messageId') order by m.number),
+    array_agg(m.message ->> 'k' order by m.number),
+    array_agg((m.message -> 'v')::text order by m.number),
+    array_agg(nullif((m.message -> 'a')::text, 'null') order by m.number)
+  into v_partitions, v_units, v_message_ids, v_keys, v_records, v_attributes
+  from json_array_elements(p_messages) with ordinality m(message, number);
+
+  -- What is there already, and what this call holds twice: then the first of them counts.
+  if v_guard.deduplicate_ms is null then
+    v_message_ids := array_fill(null::text, array[cardinality(v_partitions)]);
+    v_answers := v_message_ids;
+  else
+    select array_agg('d:' || d.partition || ':' || d."offset" || ':' || d.id order by e.number),
+      array_agg(case when e.message_id is not null then e.first end order by e.number)
+    into v_answers, v_first
+    from (
+      select u.message_id, u.number::integer, (min(u.number) over (partition by u.message_id))::integer as first
+      from unnest(v_message_ids) with ordinality u(message_id, number)
+    ) e
+    left join lateral (select k.* from sluice.deduplication k
+      where k.topic = p_topic and k.message_id = e.message_id and k.expires_at > clock_timestamp() limit 1) d on true;
+  end if;
+
+  if v_guard.max_depth is not null then
+    v_room := v_guard.max_depth - sluice.depth(p_topic);
+    -- Unit by unit. One that repeats a message of this call that was refused is refused with it.
+    while v_from <= cardinality(v_units) loop
+      v_to := v_from;
+      v_needed := 0;
+      v_refused := false;
+      while v_to <= cardinality(v_units) and v_units[v_to] = v_units[v_from] loop
+        if v_answers[v_to] is null then
+          if coalesce(v_first[v_to], v_to) = v_to then v_needed := v_needed + 1;
+          elsif v_answers[v_first[v_to]] like 'f:%' then v_refused := true;
+          end if;
+        end if;
+        v_to := v_to + 1;
+      end loop;
+      if v_refused or v_needed > greatest(v_room, 0) then
+        for i in v_from .. v_to - 1 loop v_answers[i] := 'f:' || greatest(v_room, 0); end loop;
+      else
+        v_room := v_room - v_needed;
+      end if;
+      v_from := v_to;
+    end loop;
+  end if;
+
+  select array_agg(b.partition order by b.partition) as partitions, array_agg(b.count order by b.partition) as counts,
+    case when bool_or(b.has_keys) then string_agg(b.keys, repeat(E'\x1e', 32) order by b.partition) end as keys,
+    string_agg(b.records, repeat(E'\x1e', 32) order by b.partition) as records,
+    case when bool_or(b.has_attributes) then string_agg(b.attributes, repeat(E'\x1e', 32) order by b.partition) end as attributes
+  into v_entries
+  from (
+    select e.partition, count(*)::integer as count, count(e.key) > 0 as has_keys, count(e.attributes) > 0 as has_attributes,
+      '[' || string_agg(coalesce(to_json(e.key)::text, 'null'), ',' order by e.number) || ']' as keys,
+      '[' || string_agg(e.record, ',' order by e.number) || ']' as records,
+      '[' || string_agg(coalesce(e.attributes, 'null'), ',' order by e.number) || ']' as attributes
+    from rows from (unnest(v_partitions), unnest(v_keys), unnest(v_records), unnest(v_attributes), unnest(v_answers), unnest(v_first))
+      with ordinality e(partition, key, record, attributes, answer, first, number)
+    where e.answer is null and coalesce(e.first, e.number) = e.number
+    group by e.partition
+  ) b;
+
+  if v_entries.partitions is not null then
+    execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, $6, $7, false, $8, $9)', p_topic) into v_firsts
+      using v_entries.partitions, v_entries.counts, v_entries.keys, v_entries.records, v_entries.attributes,
+        p_producer, p_sequence, p_commit, p_ring;
+    -- Numbered as the append numbers them: partition after partition.
+    with appended as (
+      select e.number, 'a:' || e.partition || ':' ||
+        v_firsts[array_position(v_entries.partitions, e.partition)] + row_number() over (partition by e.partition order by e.number) - 1 || ':' ||
+        coalesce(e.attributes::json ->> 'id', p_producer || '-' || p_sequence + row_number() over (order by e.partition, e.number) - 1) as answer
+      from rows from (unnest(v_partitions), unnest(v_attributes), unnest(v_answers), unnest(v_first))
+        with ordinality e(partition, attributes, answer, first, number)
+      where e.answer is null and coalesce(e.first, e.number) = e.number)
+    select array_agg(coalesce(e.answer, a.answer) order by e.number) into v_answers
+    from unnest(v_answers) with ordinality e(answer, number) left join appended a using (number);
+
+    if v_guard.deduplicate_ms is not null then
+      insert into sluice.deduplication as d (topic, message_id, partition, "offset", id, expires_at)
+      select p_topic, e.message_id, split_part(e.answer, ':', 2)::integer, split_part(e.answer, ':', 3)::bigint, split_part(e.answer, ':', 4),
+        clock_timestamp() + make_interval(secs => v_guard.deduplicate_ms / 1000.0)
+      from rows from (unnest(v_message_ids), unnest(v_answers)) e(message_id, answer)
+      where e.message_id is not null and e.answer like 'a:%'
+      on conflict on constraint deduplication_pkey do update set
+        partition = excluded.partition, "offset" = excluded."offset", id = excluded.id, expires_at = excluded.expires_at;
+    end if;
+  end if;
+
+  select string_agg(coalesce(e.answer, 'd' || substr(v_answers[e.first], 2)), ',' order by e.number) into v_answer
+  from rows from (unnest(v_answers), unnest(v_first)) with ordinality e(answer, first, number);
+  if v_firsts is not null and p_producer is not null then
+    insert into sluice.guarded_append (producer, sequence, answer, expires_at)
+    values (p_producer, p_sequence, v_answer, clock_timestamp() + interval '1 hour');
+  end if;
+  return v_answer;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.appended_at(p_topic integer, p_partition integer, p_offset bigint)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
@@ -670,6 +875,18 @@ begin
     redrives = excluded.redrives, died_at = clock_timestamp(), original_value = excluded.original_value,
     original_headers = excluded.original_headers, edited_at = excluded.edited_at, edited_by = excluded.edited_by;
   return 'done';
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.claim_key(p_group text, p_key text, p_keep_ms bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into sluice.idempotence ("group", key, expires_at)
+  values (p_group, p_key, clock_timestamp() + make_interval(secs => p_keep_ms / 1000.0))
+  on conflict on constraint idempotence_pkey do nothing;
+  return found;
 end $function$
 ;
 
@@ -975,6 +1192,23 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.create_depth_function(p_topic integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_segment integer := (select max(segment) from sluice.segment where topic = p_topic);
+begin
+  execute format('create or replace function sluice_log.depth_%1$s() returns bigint language plpgsql stable as %2$L', p_topic,
+    format($template$begin
+  if exists (select from sluice.segment where topic = %1$s and segment > %2$s) then return null; end if;
+  return (%3$s);
+end$template$, p_topic, v_segment, sluice.depth_statement(p_topic, v_segment)));
+  execute format('comment on function sluice_log.depth_%s() is %L', p_topic,
+    format('Sluice: how many messages of topic %s wait. Generated by sluice.create_depth_function.', p_topic));
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.create_segment_table(p_topic integer, p_segment integer)
  RETURNS void
  LANGUAGE plpgsql
@@ -1119,6 +1353,39 @@ begin
   if p_ring then perform sluice.ring_for_due(v_due); end if;
   return v_numbers;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.depth(p_topic integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  v_depth bigint;
+begin
+  if exists (select from sluice.guard g where g.topic = p_topic and g.max_depth is not null) then
+    execute format('select sluice_log.depth_%s()', p_topic) into v_depth;
+  end if;
+  if v_depth is null then
+    execute sluice.depth_statement(p_topic, (select max(segment) from sluice.segment where topic = p_topic)) into v_depth;
+  end if;
+  return v_depth;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.depth_statement(p_topic integer, p_segment integer)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+RETURN format('select sum(coalesce(l.end_offset, s.start_offset) - greatest(b.start_offset, coalesce(g.next_offset, b.start_offset)))
+    from sluice.segment_start s
+    cross join lateral (select f.start_offset from sluice.segment_start f
+      where f.topic = %1$s and f.partition = s.partition order by f.segment limit 1) b
+    left join lateral (select t.base_offset + t.count as end_offset from sluice_log.topic_%1$s_segment_%2$s t
+      where t.partition = s.partition and t.base_offset < 4611686018427387904 order by t.base_offset desc limit 1) l on true
+    cross join lateral (select min(p.next_offset) as next_offset from sluice.position p
+      where p.topic = %1$s and p.partition = s.partition) g
+    where s.topic = %1$s and s.segment = %2$s'::text, p_topic, p_segment)
 ;
 
 CREATE OR REPLACE FUNCTION sluice.discard(dead_letters bigint[])
@@ -1335,6 +1602,27 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.forget_expired(p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_table text;
+  v_gone integer;
+  v_most integer := 0;
+begin
+  foreach v_table in array array['deduplication', 'guarded_append', 'idempotence'] loop
+    execute format('delete from sluice.%1$I where ctid = any (array(
+      select ctid from sluice.%1$I where expires_at < clock_timestamp() order by expires_at limit $1 for update skip locked))', v_table)
+      using p_limit;
+    get diagnostics v_gone = row_count;
+    v_most := greatest(v_most, v_gone);
+  end loop;
+  return v_most;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.forget_pace(p_limit integer)
  RETURNS bigint
  LANGUAGE sql
@@ -1375,6 +1663,29 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.guard_topic(topic text, deduplicate_ms bigint DEFAULT NULL::bigint, max_depth bigint DEFAULT NULL::bigint, time_to_live_ms bigint DEFAULT NULL::bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_topic integer := (select t.topic from sluice.topic t where t.name = guard_topic.topic);
+begin
+  if v_topic is null then
+    raise exception 'sluice: there is no topic %', quote_literal(guard_topic.topic) using errcode = '42704';
+  end if;
+  perform pg_advisory_xact_lock(1936487681, v_topic);
+  insert into sluice.guard as g (topic, deduplicate_ms, max_depth, time_to_live_ms)
+  values (v_topic, guard_topic.deduplicate_ms, guard_topic.max_depth, guard_topic.time_to_live_ms)
+  on conflict on constraint guard_pkey do update set
+    deduplicate_ms = excluded.deduplicate_ms, max_depth = excluded.max_depth, time_to_live_ms = excluded.time_to_live_ms
+  where (g.deduplicate_ms, g.max_depth, g.time_to_live_ms)
+    is distinct from (excluded.deduplicate_ms, excluded.max_depth, excluded.time_to_live_ms);
+  if guard_topic.max_depth is not null then
+    perform sluice.create_depth_function(v_topic);
+  end if;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.hand_out(p_position integer, p_epoch bigint, p_offset bigint, p_first integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1403,6 +1714,66 @@ CREATE OR REPLACE FUNCTION sluice.is_paused(p_group integer, p_topic integer, p_
  LANGUAGE sql
  STABLE
 RETURN (EXISTS (SELECT FROM sluice.pause s WHERE ((s."group" = is_paused.p_group) AND ((s.topic IS NULL) OR (s.topic = is_paused.p_topic)) AND ((s.partition IS NULL) OR (s.partition = is_paused.p_partition)))))
+;
+
+CREATE OR REPLACE FUNCTION sluice.let_held_in(p_limit integer)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_topic integer;
+  v_held bigint[];
+  v_messages json;
+  v_answers text[];
+begin
+  for v_topic in
+    select t.topic from sluice.guard t where exists (select from sluice.held h where h.topic = t.topic) order by t.topic
+  loop
+    select array_agg(h.held order by h.held), json_agg(h.message order by h.held) into v_held, v_messages
+    from (select h.held, h.message from sluice.held h where h.topic = v_topic order by h.held limit p_limit) h;
+    v_answers := sluice.append_alone(v_topic, v_messages);
+    delete from sluice.held h using unnest(v_held, v_answers) e(held, answer)
+    where h.topic = v_topic and h.held = e.held and e.answer not like 'f:%';
+    return query
+      select v_topic || ' ' || string_agg(distinct split_part(e.answer, ':', 2), ' ')
+      from unnest(v_answers) e(answer) where e.answer like 'a:%' having count(*) > 0;
+  end loop;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.let_in(p_topic integer, p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_messages json;
+  v_answers text[];
+begin
+  if not exists (select from sluice.guard g where g.topic = p_topic and (g.deduplicate_ms is not null or g.max_depth is not null)) then
+    execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, null)', p_topic)
+      using p_partitions, p_counts, p_keys, p_records, p_attributes, current_setting('synchronous_commit');
+    return;
+  end if;
+  select json_agg(json_build_object('p', b.partition, 'u', 0, 'k', r.key, 'v', r.value, 'a', r.attributes)
+    order by substr(r.attributes ->> 'id', 3)::bigint) into v_messages
+  from rows from (
+    unnest(p_partitions), unnest(string_to_array(p_keys, repeat(E'\x1e', 32))), unnest(string_to_array(p_records, repeat(E'\x1e', 32))),
+    unnest(string_to_array(p_attributes, repeat(E'\x1e', 32)))
+  ) with ordinality b(partition, keys, records, attributes, number)
+  cross join lateral rows from (
+    json_array_elements(b.records::json), json_array_elements_text(b.keys::json), json_array_elements(b.attributes::json)
+  ) with ordinality r(value, key, attributes, number);
+  -- Nobody overtakes those who wait.
+  if exists (select from sluice.held h where h.topic = p_topic) then
+    v_answers := array_fill('f:0'::text, array[json_array_length(v_messages)]);
+  else
+    v_answers := sluice.append_alone(p_topic, v_messages);
+  end if;
+  insert into sluice.held (topic, message)
+  select p_topic, m.message
+  from json_array_elements(v_messages) with ordinality m(message, number)
+  where v_answers[m.number] like 'f:%' order by m.number;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.mark_done(p_position integer, p_epoch bigint, p_offset bigint)
@@ -1879,6 +2250,24 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.refresh_depths()
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_topic integer;
+  v_depth bigint;
+begin
+  for v_topic in select g.topic from sluice.guard g where g.max_depth is not null order by g.topic loop
+    execute format('select sluice_log.depth_%s()', v_topic) into v_depth;
+    if v_depth is null then
+      perform pg_advisory_xact_lock(1936487681, v_topic);
+      perform sluice.create_depth_function(v_topic);
+    end if;
+  end loop;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.relay(p_epoch bigint, p_since pg_snapshot, p_limit integer)
  RETURNS TABLE(moved integer, rings text[], snapshot pg_snapshot)
  LANGUAGE plpgsql
@@ -1892,7 +2281,7 @@ begin
   perform sluice.assert_duty(1, p_epoch);
   v_now := pg_current_snapshot();
   moved := 0;
-  rings := '{}';
+  rings := array(select r.ring from sluice.let_held_in(p_limit) r(ring));
   for v_topic in
     with picked as materialized (
       select c.xid, c.outbox from (
@@ -1921,8 +2310,7 @@ begin
       string_agg(b.attributes, repeat(E'\x1e', 32) order by b.partition) as attributes
     from batch b group by b.topic order by b.topic
   loop
-    execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, null)', v_topic.topic)
-      using v_topic.partitions, v_topic.counts, v_topic.keys, v_topic.records, v_topic.attributes, current_setting('synchronous_commit');
+    perform sluice.let_in(v_topic.topic, v_topic.partitions, v_topic.counts, v_topic.keys, v_topic.records, v_topic.attributes);
     moved := moved + v_topic.moved;
     rings := rings || (v_topic.topic || ' ' || array_to_string(v_topic.partitions, ' '));
   end loop;
@@ -2127,6 +2515,31 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.send_once(topic text, message_id text, value json, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_id text;
+begin
+  if not exists (
+    select from sluice.topic t join sluice.guard g using (topic) where t.name = send_once.topic and g.deduplicate_ms is not null
+  ) and exists (select from sluice.topic t where t.name = send_once.topic) then
+    raise exception 'sluice: topic % does not deduplicate', quote_literal(send_once.topic)
+      using errcode = '22023', hint = 'select sluice.guard_topic(''name'', deduplicate_ms => 300000);';
+  end if;
+  if message_id is null or length(message_id) not between 1 and 128 then
+    raise exception 'sluice: a message id has 1 to 128 characters' using errcode = '22023';
+  end if;
+  v_id := sluice.send(topic => send_once.topic, value => send_once.value, key => send_once.key,
+    headers => send_once.headers, partition => send_once.partition);
+  update sluice.outbox o set
+    attributes = coalesce(left(o.attributes, -1) || ',', '{') || '"messageId":' || to_json(send_once.message_id)::text || '}'
+  where o.xid = pg_current_xact_id() and o.outbox = substr(v_id, 3)::bigint;
+  return v_id;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.send_scheduled(p_schedule sluice.schedule, p_tick timestamp with time zone)
  RETURNS text
  LANGUAGE plpgsql
@@ -2266,7 +2679,7 @@ comment on column sluice.dead_letter.edited_by is 'Who edited it last: the datab
 comment on column sluice.dead_letter.original_headers is 'What the headers were before the first edit; null when those were never edited.';
 comment on column sluice.dead_letter.original_value is 'What the value was before the first edit; null when that was never edited.';
 comment on column sluice.dead_letter.redrives is 'How often it was handed over again and died again.';
-comment on column sluice.dead_letters.reason is 'exhausted: its last attempt failed. schema: it does not fit the topic''s schema.';
+comment on column sluice.dead_letters.reason is 'exhausted: its last attempt failed. schema: it does not fit the topic''s schema. expired: its time to live was over. rejected: the handler refused it.';
 comment on column sluice.delayed.delayed is 'Its id is d-<this>.';
 comment on column sluice.delayed.due is 'By the database''s clock; never earlier does the message enter the log.';
 comment on column sluice.delayed_messages.due is 'Not earlier by the database''s clock does it enter the log, and little later while an app runs.';
@@ -2274,6 +2687,14 @@ comment on column sluice.delayed_messages.id is 'What sluice.recall takes, and t
 comment on column sluice.delayed_messages.queued_at is 'When it was sent.';
 comment on column sluice.delayed_messages.value is 'As it will stand in the log: JSON, or base64 text where the topic holds bytes.';
 comment on column sluice.groups.paused_partitions is 'How many of its partitions hand over nothing at present; sluice.lag says which.';
+comment on column sluice.guard.deduplicate_ms is 'For how long after a message id was sent it is not taken again; null: ids are not looked at.';
+comment on column sluice.guard.max_depth is 'How many messages may wait; a send beyond is refused. Null: as many as there is room on disk.';
+comment on column sluice.guard.time_to_live_ms is 'How long after its append a message may be handed over, unless it says so itself; null: for ever.';
+comment on column sluice.guards.deduplicate is 'For how long a message id is not taken again; null: ids are not looked at.';
+comment on column sluice.guards.depth is 'Messages that the slowest group has not done yet, as of the last time positions were written; without a group, all that are kept.';
+comment on column sluice.guards.held is 'Messages of committed transactions that wait outside the log because it is full.';
+comment on column sluice.guards.max_depth is 'How many messages may wait.';
+comment on column sluice.guards.time_to_live is 'How long a message may be handed over, unless it says so itself; null: for ever.';
 comment on column sluice.lag.committed_offset is 'Everything below is done.';
 comment on column sluice.lag.lag is 'Messages not done yet, as of the last time the position was written.';
 comment on column sluice.lag.oldest_age is 'How long the oldest message that is not done has been in the log; null when there is none.';
@@ -2316,21 +2737,27 @@ comment on column sluice.topic.compression is 'auto: lz4 where the server has it
 comment on column sluice.topic.encoding is 'json: values are JSON. bytes: values are base64 text in the log and bytea in the view.';
 comment on column sluice.topic.topic is 'Names the topic''s table, sluice_log.topic_<n>; never reused.';
 comment on function sluice.actor() is 'Internal: who acts, for the audit.';
+comment on function sluice.append_alone(integer,json) is 'Internal: a guarded append of messages that have nothing to do with each other.';
+comment on function sluice.append_guarded(integer,json,bigint,bigint,text,text) is 'Internal: appends to a topic that deduplicates or is bounded.';
 comment on function sluice.appended_at(integer,integer,bigint) is 'When a message was appended.';
 comment on function sluice.assert_duty(integer,bigint) is 'Refuses an owner of a duty that has been replaced.';
 comment on function sluice.begin_redriven(integer,bigint,bigint) is 'Internal: counts an attempt of a redriven message.';
 comment on function sluice.begin_retries(integer,bigint,bigint[]) is 'Internal: counts an attempt before it is made.';
 comment on function sluice.bury_redriven(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message is a dead letter again.';
+comment on function sluice.claim_key(text,text,bigint) is 'Claims a key for a group in the caller''s transaction; false when its effect was had before.';
 comment on function sluice.clone_group(text,text,boolean,boolean) is 'Moves a group to where another one is: select * from sluice.clone_group(''welcome'', ''welcome-v2'').';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[],bigint[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.consume_again(text,text,integer,bigint) is 'Hands one message of the log to one group once more: select sluice.consume_again(''welcome'', ''signups'', 0, 42).';
 comment on function sluice.create_append_function(integer) is 'Internal: makes a topic''s append function for its newest segment.';
+comment on function sluice.create_depth_function(integer) is 'Internal: makes a bounded topic''s depth function for its newest segment.';
 comment on function sluice.create_segment_table(integer,integer) is 'Internal: the table of a segment.';
 comment on function sluice.create_topic(text,integer,text,text,bigint,bigint,bigint,bigint) is 'Creates a topic, or returns the number of the one that has the name.';
 comment on function sluice.create_topic_view(integer) is 'Internal: makes the view topics.<name>.';
 comment on function sluice.declare_schedule(text,integer,text,bigint,text,text,text,text,text,bigint,text) is 'Internal: keeps a schedule as an app declares it.';
 comment on function sluice.delayed_insert(integer,json,bigint,bigint,boolean) is 'Internal: writes messages that come later.';
+comment on function sluice.depth(integer) is 'How many messages of a topic its slowest group has not done yet; without a group, how many there are.';
+comment on function sluice.depth_statement(integer,integer) is 'Internal: the statement that counts what waits.';
 comment on function sluice.discard(bigint[]) is 'Gives dead letters up for good: select * from sluice.discard(array[1, 2]).';
 comment on function sluice.drop_dead_letters(text,bigint[]) is 'Internal: deletes dead letters and notes where they were.';
 comment on function sluice.due_time(timestamp with time zone,interval) is 'Internal: when a delayed message is due.';
@@ -2342,11 +2769,15 @@ comment on function sluice.ensure_positions_at(integer,integer,text) is 'Gives a
 comment on function sluice.find_offset(integer,integer,text) is 'Internal: the offset that a text says: earliest, latest, digits, or a time.';
 comment on function sluice.find_schedule(text) is 'Internal: a schedule by its name.';
 comment on function sluice.fire_schedule(bigint,integer,bigint,bigint[],bigint) is 'Internal: sends what a schedule says and moves it on.';
+comment on function sluice.forget_expired(integer) is 'Removes expired message ids, answers and keys, in a step of bounded size.';
 comment on function sluice.forget_pace(integer) is 'Internal: forgets limits of keys that are idle.';
 comment on function sluice.group_number(text) is 'Internal: the number of a group; refuses a name that is none.';
+comment on function sluice.guard_topic(text,bigint,bigint,bigint) is 'Sets what a topic refuses, forgets and bounds: select sluice.guard_topic(''jobs'', max_depth => 1000).';
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
 comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position.';
 comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
+comment on function sluice.let_held_in(integer) is 'Internal: lets messages in that wait because their topic was full.';
+comment on function sluice.let_in(integer,integer[],integer[],text,text,text) is 'Internal: what the relay does with the messages of one topic.';
 comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
 comment on function sluice.mark_redriven(integer,bigint,bigint) is 'Internal: marks a redriven message as done within the caller''s transaction.';
 comment on function sluice.move_delayed(bigint,timestamp with time zone,integer,bigint) is 'Internal: moves what is due into the log.';
@@ -2364,6 +2795,7 @@ comment on function sluice.put_off(integer,bigint,json) is 'Internal: keeps mess
 comment on function sluice.recall(text) is 'Takes a delayed message back: select sluice.recall(''d-17''). Whether it will never be delivered.';
 comment on function sluice.redrive(bigint[]) is 'Hands dead letters to their groups once more: select * from sluice.redrive(array[1, 2]).';
 comment on function sluice.redrive_group(text,text,integer,timestamp with time zone) is 'Hands dead letters of a group to it once more: select sluice.redrive_group(''welcome''). Returns how many.';
+comment on function sluice.refresh_depths() is 'Internal: makes depth functions again after a roll.';
 comment on function sluice.relay(bigint,pg_snapshot,integer) is 'Internal: moves committed messages from the outbox into the log.';
 comment on function sluice.release_position(integer,bigint) is 'Gives a position back.';
 comment on function sluice.remove_schedule(text) is 'Removes a schedule for good, unless an app that still declares it starts.';
@@ -2375,6 +2807,7 @@ comment on function sluice.ring_for_due(timestamp with time zone) is 'Internal: 
 comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment and begins the next.';
 comment on function sluice.run_schedule(text) is 'Sends a schedule''s message now.';
 comment on function sluice.send(text,json,text,json,integer,timestamp with time zone,interval) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}''). Later with deliver_at => a time or delay => an interval.';
+comment on function sluice.send_once(text,text,json,text,json,integer) is 'Sends one message within your transaction unless its message id was sent within the topic''s window.';
 comment on function sluice.send_scheduled(sluice.schedule,timestamp with time zone) is 'Internal: sends a schedule''s message for a tick.';
 comment on function sluice.shift_position(text,text,bigint,integer[],boolean,boolean) is 'Moves a group''s position by a number of messages: select * from sluice.shift_position(''welcome'', ''signups'', -100).';
 comment on function sluice.start_offset(integer,integer) is 'The first offset of a partition that retention has left.';
@@ -2393,10 +2826,15 @@ comment on table sluice."position" is 'How far a group is in a partition. See th
 comment on table sluice.audit is 'Every administrative act, written in the transaction of the act. See the view sluice.audits.';
 comment on table sluice.consumer_group is 'A consumer group: who shares its name shares the work. See the view sluice.groups.';
 comment on table sluice.dead_letter is 'What a group could not handle, whole. See the view sluice.dead_letters.';
+comment on table sluice.deduplication is 'Message ids that were sent within their topic''s window, and where the first one is. Expired rows are removed by the retention duty.';
 comment on table sluice.delayed is 'Messages that are not due yet. A row is here if and only if its message is neither in the log nor recalled. See the view sluice.delayed_messages.';
 comment on table sluice.done is 'Messages done in their handler''s transaction and not yet folded into the position.';
 comment on table sluice.duty is 'What one process at a time does for all. The session lock (1936487686, duty) picks it, the epoch fences it.';
+comment on table sluice.guard is 'What a topic refuses, forgets and bounds; a topic without a row does none of it. See the view sluice.guards.';
+comment on table sluice.guarded_append is 'What producers were told, for an hour: one whose answer was lost asks again and hears the same.';
 comment on table sluice.handed_out is 'Messages that saw processes end, and how often they were handed over since; gone when the position has passed them.';
+comment on table sluice.held is 'Messages of transactions that wait because their topic is full. As with sluice.outbox: a row is here if and only if its message is not in the log.';
+comment on table sluice.idempotence is 'Keys whose effect a group has had: a row commits with the effect. Expired rows are removed by the retention duty.';
 comment on table sluice.member is 'A process that consumes. It lives while its session holds the advisory lock (1936487685, member).';
 comment on table sluice.migrations is 'The migrations that were applied to this database, one row each, written in the transaction of the migration.';
 comment on table sluice.outbox is 'Messages of transactions, on their way into the log. A row is here if and only if its message is not in the log.';
@@ -2413,6 +2851,7 @@ comment on view sluice.audits is 'Sluice: who did what: redrive, discard, purge,
 comment on view sluice.dead_letters is 'Sluice: what a group could not handle: the message, where it was, why and after how many attempts.';
 comment on view sluice.delayed_messages is 'Sluice: messages that are not due yet; sluice.recall(id) takes one back.';
 comment on view sluice.groups is 'Sluice: each group''s lag over all partitions of a topic.';
+comment on view sluice.guards is 'Sluice: topics that refuse, forget or bound, and how full they are.';
 comment on view sluice.lag is 'Sluice: how far each group is in each partition, and who works on it.';
 comment on view sluice.leaders is 'Sluice: which process does what one does for all: relay moves the outbox into the log, retention drops old segments, delays moves what is due into the log, schedules sends by the clock.';
 comment on view sluice.members is 'Sluice: the processes that consume. One with partitions = 0 is idle: there are more members than partitions.';

@@ -59,7 +59,7 @@ export interface DeadLetter {
   readonly value: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly timestamp: number;
-  readonly reason: "exhausted" | "schema";
+  readonly reason: "exhausted" | "schema" | "expired";
   readonly error: string | null;
   readonly attempts: number;
 }

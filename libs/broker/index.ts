@@ -1,4 +1,5 @@
 export { type AssignablePosition, assignSticky, type LiveSubscription } from "./assignment.ts";
+export { DatabaseClock } from "./database-clock.ts";
 export {
   type DeadLetterFilter,
   type DeadLetterPage,
@@ -9,6 +10,7 @@ export {
 export { type DelayedMessages, Delays, insertDelayed, recallDelayed } from "./delays.ts";
 export { Doorbell, parseRing, type Ring } from "./doorbell.ts";
 export { Duty, type DutyOptions, type DutyRound, duties } from "./duty.ts";
+export { forgetExpired, refreshDepths } from "./forget.ts";
 export {
   GroupAdministration,
   type GroupStatus,

@@ -19,6 +19,8 @@ export class Relay {
   readonly #doorbell: Doorbell;
   #snapshot: string | null = null;
   #hotUntil = 0;
+  /** Whether the last look told of something new in the log, be it from the outbox or held back until now. */
+  #letIn = false;
 
   constructor(pool: Pool, doorbell: Doorbell) {
     this.#pool = pool;
@@ -37,7 +39,7 @@ export class Relay {
       moved = await this.#move(epoch);
     } while (moved === roundMessages);
     const now = performance.now();
-    if (moved > 0) this.#hotUntil = now + hotMs;
+    if (moved > 0 || this.#letIn) this.#hotUntil = now + hotMs;
     return now < this.#hotUntil ? hotPollMs : idlePollMs;
   }
 
@@ -50,6 +52,7 @@ export class Relay {
     const row = rows[0];
     if (row === undefined) return 0;
     this.#snapshot = row.snapshot;
+    this.#letIn = row.rings !== "";
     for (const ring of row.rings.split(",")) {
       const [topic, ...partitions] = ring.split(" ").map(Number);
       if (topic !== undefined && partitions.length > 0) this.#doorbell.ringLog(topic, partitions);

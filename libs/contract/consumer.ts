@@ -32,6 +32,11 @@ export interface ConsumerOptions<Value> {
    * in `sluice.dead_letters` and goes on, `"drop"` goes on, `"pause"` pauses the partition until `sluice.groups.resume`.
    */
   readonly onExhausted?: "dead-letter" | "drop" | "pause";
+  /**
+   * What becomes of a message whose time to live is over when its turn comes: `"drop"` (the default) goes on without it,
+   * `"dead-letter"` keeps it in `sluice.dead_letters` with the reason `expired`. The handler does not see it either way.
+   */
+  readonly onExpired?: "drop" | "dead-letter";
   /** Where a group begins that has no position yet: also `{ offset }` or `{ time }`. Default `"earliest"`. */
   readonly start?: Place;
   /**
@@ -64,6 +69,7 @@ export interface Consumer<Value> {
   readonly attempts: number;
   readonly backoff: Backoff;
   readonly onExhausted: "dead-letter" | "drop" | "pause";
+  readonly onExpired: "drop" | "dead-letter";
   /** As the database reads it: `earliest`, `latest`, an offset, or a time. */
   readonly start: string;
   readonly commit: CommitMode;
@@ -144,6 +150,7 @@ function consumerOf<Value>(from: Topic<Value>, options: ConsumerOptions<Value>):
     attempts: options.retry?.attempts ?? 5,
     backoff: options.retry?.backoff ?? exponential("1s", "5m"),
     onExhausted: options.onExhausted ?? "dead-letter",
+    onExpired: options.onExpired ?? "drop",
     start: placeText(options.start ?? "earliest") ?? "earliest",
     commit: options.commit ?? "interval",
     commitIntervalMs: parseDurationMs(options.commitInterval ?? "250ms") ?? 250,
@@ -180,6 +187,7 @@ function consumerProblems(options: ConsumerOptions<never>): Problem[] {
     "drop",
     "pause",
   ), "onExhausted", 'must be "dead-letter", "drop" or "pause"');
+  require(isOneOf(options.onExpired, "drop", "dead-letter"), "onExpired", 'must be "drop" or "dead-letter"');
   require(placeText(options.start ?? "earliest") !==
     undefined, "start", 'must be "earliest", "latest", { offset } or { time }');
   require(isOneOf(options.commit, "interval", "explicit"), "commit", 'must be "interval" or "explicit"');

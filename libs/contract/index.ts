@@ -22,6 +22,7 @@ export {
   numberForm,
 } from "./filter/node.ts";
 export { parseFilter, readFilter } from "./filter.ts";
+export type { Deduplication, GuardOptions, MessageGuardOptions, TopicGuards } from "./guards.ts";
 export { murmur2 } from "./murmur2.ts";
 export {
   keyHash,

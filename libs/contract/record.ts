@@ -1,3 +1,5 @@
+import type { MessageGuardOptions } from "./guards.ts";
+
 /** String pairs that travel with a record, beside its value: `traceparent`, a tag, who sent it. */
 export type Headers = Readonly<Record<string, string>>;
 
@@ -32,7 +34,7 @@ export interface ConsumedRecord<Value> {
 export type Acks = 0 | 1 | "all";
 
 /** What a sender may say about one message beside its value. */
-export interface RecordOptions {
+export interface RecordOptions extends MessageGuardOptions {
   /** Overrides the topic's `key` function. At most 1,024 bytes; `null` for none. */
   readonly key?: string | null;
   /** Overrides the partitioner. From 0 to the topic's partitions − 1. */
@@ -51,11 +53,12 @@ export interface SendResult {
    * `"appended"`: it is in the log, at `offset`. `"queued"`: it was sent inside a transaction of yours and enters the
    * log when that commits, so it has no offset yet. `"delayed"`: it enters the log when it is due; until then its `id`
    * recalls it. `"buffered"`: it was sent with `acks: 0` and nobody waits to see.
+   * `"duplicate"`: its message id was sent before, nothing was appended, and `partition`, `offset` and `id` are the first one's.
    */
-  readonly status: "appended" | "queued" | "delayed" | "buffered";
+  readonly status: "appended" | "queued" | "delayed" | "buffered" | "duplicate";
   readonly topic: string;
   readonly partition: number;
-  /** Where in the partition; `null` unless it is appended. */
+  /** Where in the partition; `null` unless it is in the log. */
   readonly offset: number | null;
   /** See {@link ConsumedRecord.id}. */
   readonly id: string;

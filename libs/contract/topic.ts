@@ -1,10 +1,11 @@
 import { type Duration, limits, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import type { z } from "zod";
+import { type GuardOptions, guardProblems, type TopicGuards, toGuards } from "./guards.ts";
 import { keyHash, type PartitionerFactory } from "./partitioner.ts";
 import { schemaProblem, type ValueCodec, valueCodec } from "./value.ts";
 
 /** What a topic may be declared with. */
-export interface TopicOptions<Value> {
+export interface TopicOptions<Value> extends GuardOptions<Value> {
   /** What every value must fit, at the producer's edge and again before a handler sees it. Its wire form must be JSON. */
   readonly schema: z.ZodType<Value>;
   /** What stays in order, and what picks the partition. Default: no key, so records spread evenly. */
@@ -43,6 +44,7 @@ export interface Topic<Value> {
   readonly codec: ValueCodec<Value>;
   readonly maxValueBytes: number;
   readonly storage: TopicStorage;
+  readonly guards: TopicGuards<Value>;
 }
 
 /** What of a topic's declaration is kept in the database. */
@@ -98,6 +100,7 @@ export function topic<Value>(name: string, options: TopicOptions<Value>): Topic<
       segmentMs: parseDurationMs(options.segment?.time ?? "1d") ?? 0,
       segmentBytes: options.segment?.bytes ?? 2 ** 30,
     },
+    guards: toGuards(options),
   };
 }
 
@@ -136,5 +139,6 @@ function topicProblems<Value>(name: string, options: TopicOptions<Value>): Probl
   ), "maxValueBytes", `must be a whole number from 1 to ${limits.valueBytes}`);
   require(options.compression === undefined ||
     ["auto", "pglz", "none"].includes(options.compression), "compression", 'must be "auto", "pglz" or "none"');
+  problems.push(...guardProblems(options));
   return problems;
 }

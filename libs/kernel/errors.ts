@@ -51,6 +51,8 @@ export const errorTable = {
   OUT_OF_SEQUENCE: { retryable: true, exitCode: 75 },
   /** The producer's buffer is full and the send chose not to wait, or waited past its limit. Nothing was written. */
   BUFFER_FULL: { retryable: true, exitCode: 75 },
+  /** The topic holds as many messages as it may. Nothing was written; there is room again when consumers have gone on. */
+  QUEUE_FULL: { retryable: true, exitCode: 75 },
   /** The producer, consumer or connection was closed. */
   CLOSED: { retryable: false, exitCode: 70 },
   /** A write came from an owner that has been replaced (an old epoch). It took no effect. */

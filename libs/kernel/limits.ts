@@ -16,6 +16,14 @@ export const limits = {
   valueBytes: 1_048_576,
   /** Bytes of a record's headers as JSON, in UTF-8. */
   headersBytes: 16_384,
+  /** Characters of a message id, by which a topic that deduplicates knows a message. */
+  messageIdCharacters: 128,
+  /** How long a topic may remember message ids, in milliseconds: seven days. */
+  deduplicationWindowMs: 604_800_000,
+  /** Messages that a bounded topic may hold. */
+  topicDepth: 1_000_000_000,
+  /** Characters of a key of `idempotent`. */
+  idempotenceKeyCharacters: 512,
   /** Records of one append, and so of one batch in the log. */
   appendRecords: 2_000,
   /** Characters of one append's values; one record may be larger than this, never a second. */

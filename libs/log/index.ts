@@ -1,7 +1,10 @@
-export { listTopics, openTopic, type TopicEntry } from "./catalog.ts";
+export { listTopics, openTopic, type StoredGuards, type TopicEntry } from "./catalog.ts";
 export type {
   AppendEntry,
   AppendRequest,
+  GuardedAnswer,
+  GuardedAppendRequest,
+  GuardedRecord,
   Log,
   PartitionEnds,
   PartitionName,

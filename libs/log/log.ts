@@ -12,6 +12,11 @@ export interface Log {
    * `repeat: true` appends nothing twice and resolves with the offsets of the first time.
    */
   append(request: AppendRequest): Promise<readonly number[]>;
+  /**
+   * Appends records to a topic that deduplicates or is bounded: what is new and finds room, in one transaction. Resolves with
+   * an answer per record; a call with the same producer and sequence gets the same answers.
+   */
+  appendGuarded(request: GuardedAppendRequest): Promise<readonly GuardedAnswer[]>;
   /** Batches from an offset on, dense and in order, up to what is visible; none when the offset is the end. */
   read(request: ReadRequest): Promise<ReadResult>;
   /** Where partitions begin and end. */
@@ -64,6 +69,38 @@ export interface AppendEntry {
   /** `{headers?, timestamp?}` or null per record; `null` when no record has any. */
   readonly attributes: string | null;
 }
+
+/** What to append past a topic's guard, in the order of sending. */
+export interface GuardedAppendRequest
+  extends Pick<AppendRequest, "topic" | "producer" | "sequence" | "acks" | "ring" | "deadlineMs"> {
+  readonly records: readonly GuardedRecord[];
+}
+
+/** One record of a guarded append. */
+export interface GuardedRecord {
+  readonly partition: number;
+  /** Records of one unit lie side by side and are taken together or not at all. */
+  readonly unit: number;
+  /** `null`: it is new in any case. */
+  readonly messageId: string | null;
+  readonly key: string | null;
+  /** As JSON. */
+  readonly value: string;
+  /** As JSON; `null` for none. */
+  readonly attributes: string | null;
+}
+
+/** What became of one record of a guarded append. */
+export type GuardedAnswer =
+  | {
+      /** `"duplicate"`: its id was sent before, and this is where the first one is. */
+      readonly status: "appended" | "duplicate";
+      readonly partition: number;
+      readonly offset: number;
+      readonly id: string;
+    }
+  /** There was room for so many when its unit's turn came, and it needs more. Nothing of the unit was written. */
+  | { readonly status: "full"; readonly room: number };
 
 /** Where to read. */
 export interface ReadRequest {
@@ -123,6 +160,8 @@ export interface RecordAttributes {
   readonly timestamp?: number;
   /** Set by the relay for what came through the outbox. */
   readonly id?: string;
+  /** How long after its append it may be handed over, in milliseconds. */
+  readonly timeToLive?: number;
 }
 
 /** What retention did to a topic. */

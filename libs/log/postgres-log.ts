@@ -2,7 +2,18 @@ import { SluiceError } from "@sluice/kernel";
 import { arrayLiteral, type Pool } from "@sluice/store";
 import { AppendStatements } from "./append-statement.ts";
 import type { TopicEntry } from "./catalog.ts";
-import type { AppendRequest, Log, PartitionEnds, PartitionName, ReadRequest, ReadResult, TrimReport } from "./log.ts";
+import { appendGuarded } from "./guarded-append.ts";
+import type {
+  AppendRequest,
+  GuardedAnswer,
+  GuardedAppendRequest,
+  Log,
+  PartitionEnds,
+  PartitionName,
+  ReadRequest,
+  ReadResult,
+  TrimReport,
+} from "./log.ts";
 import { trimTopic } from "./retention.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import endsStatement from "./sql/ends.sql" with { type: "text" };
@@ -37,6 +48,10 @@ export class PostgresLog implements Log {
       throw new SluiceError("INTERNAL", `${what}: the answer does not have an offset per entry`);
     }
     return offsets;
+  }
+
+  appendGuarded(request: GuardedAppendRequest): Promise<readonly GuardedAnswer[]> {
+    return appendGuarded(this.#appenders, request);
   }
 
   read(request: ReadRequest): Promise<ReadResult> {

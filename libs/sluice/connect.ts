@@ -52,7 +52,7 @@ export interface Sluice {
    * With `{ delay }` or `{ deliverAt }` it enters the log when it is due, never earlier by the database's clock; the result
    * says `"delayed"`, and until then its id {@link recall}s it.
    *
-   * Fails with INVALID_VALUE or RECORD_TOO_LARGE (nothing was written), INVALID_OPTIONS, UNKNOWN_TOPIC, NO_GROUP, BUFFER_FULL, CLOSED, a
+   * Fails with INVALID_VALUE, RECORD_TOO_LARGE or QUEUE_FULL (nothing was written), INVALID_OPTIONS, UNKNOWN_TOPIC, NO_GROUP, BUFFER_FULL, CLOSED, a
    * DATABASE_…
    * code (nothing was written), or COMMIT_UNKNOWN when the database could not be asked in time whether it was.
    *
@@ -64,7 +64,7 @@ export interface Sluice {
   /**
    * Sends many messages of one topic and resolves with a result for each, in order. All values are checked first: if one
    * does not fit, none is sent. Messages of one partition keep their order and lie side by side; the batch as a whole is
-   * not one transaction unless you give it `{ tx }`.
+   * not one transaction unless you give it `{ tx }`, or the topic has a `maxDepth`: that takes it whole or not at all.
    */
   sendBatch<Value>(topic: Topic<Value>, values: readonly Value[], options?: SendOptions): Promise<SendResult[]>;
   /**

@@ -30,10 +30,12 @@ export {
   type ConsumerOf,
   type ConsumerOptions,
   consumer,
+  type Deduplication,
   exponential,
   type Filter,
   type FilteredRecord,
   fixed,
+  type GuardOptions,
   type Handler,
   type HandlerContext,
   type HandlerTransaction,
@@ -41,6 +43,7 @@ export {
   intervals,
   keyHash,
   leastLoaded,
+  type MessageGuardOptions,
   type MissedTicks,
   matchesFilter,
   type Partitioner,
@@ -60,6 +63,7 @@ export {
   type SendResult,
   schedule,
   type Topic,
+  type TopicGuards,
   type TopicOptions,
   type TopicPattern,
   topic,
@@ -80,7 +84,14 @@ export {
   silentLogger,
 } from "@sluice/kernel";
 export type { UserTransaction } from "@sluice/store";
-export type { DelayOptions, ReadOptions, ReadTime, SendOptions } from "@sluice/worker";
+export {
+  type DelayOptions,
+  type IdempotentOptions,
+  idempotent,
+  type ReadOptions,
+  type ReadTime,
+  type SendOptions,
+} from "@sluice/worker";
 export { type App, type AppOptions, app, type RunningApp } from "./app.ts";
 export { type ConnectOptions, connect, type Sluice } from "./connect.ts";
 export { errorLine, run } from "./run.ts";

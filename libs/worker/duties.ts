@@ -1,4 +1,4 @@
-import { Delays, type Doorbell, Duty, Pace, Relay, Schedules } from "@sluice/broker";
+import { Delays, type Doorbell, Duty, forgetExpired, Pace, Relay, refreshDepths, Schedules } from "@sluice/broker";
 import type { Logger } from "@sluice/kernel";
 import { type Log, listTopics } from "@sluice/log";
 import type { Pool, Session } from "@sluice/store";
@@ -31,6 +31,8 @@ export function standForDuties(session: Session, owner: string, context: DutiesC
       round: async () => {
         for (const entry of await listTopics(pool)) await log.trim(entry);
         await new Pace(pool).forget(forgottenPaces);
+        await forgetExpired(pool);
+        await refreshDepths(pool);
         return retentionMs;
       },
     }),

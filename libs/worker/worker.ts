@@ -1,6 +1,7 @@
 import {
   addMember,
   assignSticky,
+  DatabaseClock,
   type Doorbell,
   type Duty,
   type GroupPosition,
@@ -80,6 +81,7 @@ export class Worker {
   readonly #retries: Retries;
   /** One per group and topic, for all its partitions. */
   readonly #rateLimiters = new Map<JoinedConsumer, RateLimiter>();
+  readonly #databaseClock: DatabaseClock;
   readonly #started = Promise.withResolvers<void>();
   readonly #run: Promise<void>;
   #session: Session | undefined;
@@ -90,6 +92,7 @@ export class Worker {
     this.#context = context;
     this.#joined = [...joined];
     this.#options = options;
+    this.#databaseClock = new DatabaseClock(context.pool);
     this.#writer = new PositionWriter(context.groups, context.logger, () => this.#owned.values());
     this.#retries = new Retries(context.pool);
     const pace = new Pace(context.pool);
@@ -261,6 +264,7 @@ export class Worker {
           ...this.#context,
           retries: this.#retries,
           redriven: new RedrivenMessages(this.#context.pool),
+          databaseClock: this.#databaseClock,
           commitNow: (which) => this.#writer.writeNow(which),
           onFenced: (which) => this.#forget(which),
         },

@@ -4,6 +4,7 @@ import type { Log } from "@sluice/log";
 export function brokenLog(log: Log, wrong: Partial<Log>): Log {
   return {
     append: (request) => log.append(request),
+    appendGuarded: (request) => log.appendGuarded(request),
     read: (request) => log.read(request),
     ends: (partitions) => log.ends(partitions),
     offsetAt: (partition, timeMs) => log.offsetAt(partition, timeMs),

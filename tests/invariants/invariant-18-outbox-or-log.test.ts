@@ -97,12 +97,7 @@ for (const [defect, part, replacement, violation] of [
     "select o.* from sluice.outbox o, picked p where $1",
     "o-1 is in 2 places",
   ],
-  [
-    "deletes without appending",
-    /execute format\('select sluice_log\.append_[^;]*;/,
-    "",
-    "o-1 was committed and is nowhere",
-  ],
+  ["deletes without appending", /perform sluice\.let_in[^;]*;/, "", "o-1 was committed and is nowhere"],
 ] as const) {
   test(`[I18] the check sees a relay that ${defect}`, async () => {
     await using rig = await openRig();

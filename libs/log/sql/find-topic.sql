@@ -1,3 +1,4 @@
--- The topic of a name, if there is one.
+-- The topic of a name, if there is one, with its guards.
 -- Locks: none.
-select topic, name, partitions, encoding from sluice.topic where name = $1
+select t.topic, t.name, t.partitions, t.encoding, g.deduplicate_ms, g.max_depth, g.time_to_live_ms
+from sluice.topic t left join sluice.guard g using (topic) where t.name = $1

@@ -1,3 +1,4 @@
--- Every topic.
+-- Every topic, with its guards.
 -- Locks: none.
-select topic, name, partitions, encoding from sluice.topic order by topic
+select t.topic, t.name, t.partitions, t.encoding, g.deduplicate_ms, g.max_depth, g.time_to_live_ms
+from sluice.topic t left join sluice.guard g using (topic) order by t.topic

@@ -1,5 +1,6 @@
 import { isSluiceError } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
+import type { Expiry } from "./expiry.ts";
 import type { OpenTransaction } from "./handler-transaction.ts";
 import { Message, type MessageHome } from "./message.ts";
 
@@ -21,6 +22,8 @@ export interface DeliveryOwner extends MessageHome {
   readonly epoch: number;
   /** The number of the redriven message that is handed over, whose row is deleted instead of its offset marked. */
   readonly redrivenNumber?: number;
+  /** Absent where nothing expires: what was put off or redriven has had its turn. */
+  readonly expiry?: Expiry;
   /** The message at `offset` was done in its handler's transaction: its position may be written whatever the commit mode. */
   transactionCommitted(offset: number): void;
 }
@@ -35,6 +38,31 @@ export function deliver(
   index: number,
   attempt: number,
 ): Outcome | Promise<Outcome> {
+  if (attempt === 1 && owner.expiry?.concerns(batch, index)) {
+    return deliverInTime(owner, owner.expiry, batch, index, attempt);
+  }
+  return hand(owner, batch, index, attempt);
+}
+
+/** A record with a time to live: the handler gets it if that is not over. */
+async function deliverInTime(
+  owner: DeliveryOwner,
+  expiry: Expiry,
+  batch: ReadBatch,
+  index: number,
+  attempt: number,
+): Promise<Outcome> {
+  let isOver: boolean;
+  try {
+    isOver = await expiry.settle(batch, index);
+  } catch (error) {
+    return { kind: "failed", error };
+  }
+  if (owner.signal.aborted) return { kind: "failed", error: owner.signal.reason };
+  return isOver ? done : await hand(owner, batch, index, attempt);
+}
+
+function hand(owner: DeliveryOwner, batch: ReadBatch, index: number, attempt: number): Outcome | Promise<Outcome> {
   let value: unknown;
   try {
     value = owner.consumer.topic.codec.decode(batch.values[index]);

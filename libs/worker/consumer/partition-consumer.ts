@@ -1,8 +1,17 @@
 import { setImmediate } from "node:timers";
-import type { GroupPosition, Groups, OffsetRange, PositionCommit, Retries, TakenPosition } from "@sluice/broker";
+import type {
+  DatabaseClock,
+  GroupPosition,
+  Groups,
+  OffsetRange,
+  PositionCommit,
+  Retries,
+  TakenPosition,
+} from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import { Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
+import { Expiry } from "./expiry.ts";
 import { FailurePolicy } from "./failure-policy.ts";
 import { HandOutReserve } from "./hand-out-reserve.ts";
 import type { HandlerTransactions } from "./handler-transaction.ts";
@@ -21,6 +30,7 @@ export interface PartitionConsumerContext extends PauseContext {
   readonly groups: Groups;
   readonly retries: Retries;
   readonly transactions: HandlerTransactions;
+  readonly databaseClock: DatabaseClock;
   /** Writes the positions of these now; rejects with FENCED for one that has another owner. */
   readonly commitNow: (consumer: PartitionConsumer) => Promise<void>;
   /** Called once when it finds that the partition has another owner. */
@@ -42,6 +52,7 @@ export class PartitionConsumer implements RedrivenHome {
   readonly partition: number;
   readonly position: number;
   readonly epoch: number;
+  readonly expiry: Expiry;
   readonly #context: PartitionConsumerContext;
   readonly #progress: Progress;
   readonly #abort = new AbortController();
@@ -88,6 +99,7 @@ export class PartitionConsumer implements RedrivenHome {
     this.#fetchOffset = this.#progress.next;
     this.#explicitNext = taken.nextOffset;
     this.#committedNext = taken.nextOffset;
+    this.expiry = new Expiry({ ...context, ...home, signal: this.#abort.signal });
     const { retries, logger, clock } = context;
     const { signal } = this.#abort;
     const keeper = new RetryKeeper({ retries, owner: this, logger, clock, signal });

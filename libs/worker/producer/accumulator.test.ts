@@ -3,10 +3,10 @@ import { limits } from "@sluice/kernel";
 import fc from "fast-check";
 import { Accumulator, type Flush, type PendingRecord } from "./accumulator.ts";
 
-const completion = { appended: () => undefined, failed: () => undefined };
+const completion = { appended: () => undefined, answered: () => undefined, failed: () => undefined };
 
 function pending(value: string, key: string | null = null): PendingRecord {
-  return { key, value, attributes: null, acks: 1, completion, index: 0 };
+  return { key, value, attributes: null, messageId: null, acks: 1, completion, index: 0 };
 }
 
 function drain(accumulator: Accumulator): Flush[] {

@@ -1,3 +1,4 @@
+import type { SendResult } from "@sluice/contract";
 import { limits } from "@sluice/kernel";
 import type { AppendEntry } from "@sluice/log";
 import type { EncodedRecord } from "./encode.ts";
@@ -6,6 +7,8 @@ import type { EncodedRecord } from "./encode.ts";
 export interface Completion {
   /** The record that was added with `index` is at `offset`, and its number in the producer's sequence is `sequence`. */
   appended(index: number, partition: number, offset: number, sequence: number): void;
+  /** A guarded topic has answered for the record that was added with `index`. */
+  answered(index: number, result: SendResult): void;
   failed(index: number, error: unknown): void;
 }
 

@@ -22,6 +22,10 @@ export class SingleCompletion implements Completion {
     this.#resolve({ status: "appended", topic: this.#topic, partition, offset, id: `${this.#producer}-${sequence}` });
   }
 
+  answered(_index: number, result: SendResult): void {
+    this.#resolve(result);
+  }
+
   failed(_index: number, error: unknown): void {
     this.#reject(error);
   }
@@ -60,6 +64,11 @@ export class BatchCompletion implements Completion {
     this.#settleOne();
   }
 
+  answered(index: number, result: SendResult): void {
+    this.#results[index] = result;
+    this.#settleOne();
+  }
+
   failed(_index: number, error: unknown): void {
     this.#error ??= { error };
     this.#settleOne();
@@ -93,6 +102,10 @@ export class CallbackCompletion implements Completion {
       offset,
       id: `${this.#producer}-${sequence}`,
     };
+    this.answered(_index, result);
+  }
+
+  answered(_index: number, result: SendResult): void {
     queueMicrotask(() => this.#onOutcome(undefined, result));
   }
 

@@ -1,21 +1,23 @@
 import { Buffer } from "node:buffer";
-import { type AnyTopic, isUnstorable, type RecordOptions } from "@sluice/contract";
-import { limits, type Problem, problemsError, SluiceError } from "@sluice/kernel";
+import { type AnyTopic, isUnstorable, type RecordOptions, type Topic } from "@sluice/contract";
+import { limits, type Problem, parseDurationMs, problemsError, SluiceError } from "@sluice/kernel";
 
 /** A record as the log takes it. */
 export interface EncodedRecord {
   readonly key: string | null;
   /** The value as JSON. */
   readonly value: string;
-  /** `{headers?, timestamp?}` as JSON; `null` when there is neither. */
+  /** `{headers?, timestamp?, timeToLive?}` as JSON; `null` when there is none of them. */
   readonly attributes: string | null;
+  /** By which a topic that deduplicates knows it; `null` for none. */
+  readonly messageId: string | null;
 }
 
 /**
  * Checks a value and what comes with it, and encodes them. Fails with INVALID_VALUE (with paths) or RECORD_TOO_LARGE;
  * nothing has been written then.
  */
-export function encodeRecord<Value>(topic: AnyTopic, value: Value, options: RecordOptions): EncodedRecord {
+export function encodeRecord<Value>(topic: Topic<Value>, value: Value, options: RecordOptions): EncodedRecord {
   const text = topic.codec.encode(value);
   // A UTF-16 unit takes at most three bytes, so short texts need no counting.
   if (text.length * 3 > topic.maxValueBytes && Buffer.byteLength(text) > topic.maxValueBytes) {
@@ -23,7 +25,37 @@ export function encodeRecord<Value>(topic: AnyTopic, value: Value, options: Reco
   }
   const key = options.key === undefined ? topic.key(value) : options.key;
   if (key !== null) checkKey(topic, key);
-  return { key, value: text, attributes: encodeAttributes(topic, options) };
+  return {
+    key,
+    value: text,
+    attributes: encodeAttributes(topic, options),
+    messageId: messageIdOf(topic, value, options),
+  };
+}
+
+/** The attributes of a record that goes through the outbox: there its message id is one of them. */
+export function withMessageId({ attributes, messageId }: EncodedRecord): string {
+  if (messageId === null) return attributes ?? "null";
+  const id = `"messageId":${JSON.stringify(messageId)}}`;
+  return attributes === null ? `{${id}` : `${attributes.slice(0, -1)},${id}`;
+}
+
+function messageIdOf<Value>(topic: Topic<Value>, value: Value, { messageId: given }: RecordOptions): string | null {
+  const { deduplicateMs, by } = topic.guards;
+  if (given !== undefined && deduplicateMs === null) {
+    throw new SluiceError(
+      "INVALID_OPTIONS",
+      `topic ${topic.name} is declared without deduplicate, so a messageId would keep nothing out; nothing was sent`,
+    );
+  }
+  const id: unknown = given ?? by?.(value);
+  if (id === undefined) return null;
+  const path = given === undefined ? "deduplicate.by" : "messageId";
+  if (typeof id !== "string" || id.length < 1 || id.length > limits.messageIdCharacters) {
+    throw refuse(topic, [{ path, message: `must be 1 to ${limits.messageIdCharacters} characters` }]);
+  }
+  if (isUnstorable(id)) throw refuse(topic, [{ path, message: "holds a NUL character or a lone surrogate" }]);
+  return id;
 }
 
 function checkKey(topic: AnyTopic, key: string): void {
@@ -38,12 +70,18 @@ function checkKey(topic: AnyTopic, key: string): void {
   }
 }
 
-function encodeAttributes(topic: AnyTopic, { headers: given, tag, timestamp }: RecordOptions): string | null {
-  if (given === undefined && tag === undefined && timestamp === undefined) return null;
+function encodeAttributes(topic: AnyTopic, options: RecordOptions): string | null {
+  const { headers: given, tag, timestamp } = options;
+  if (given === undefined && tag === undefined && timestamp === undefined && options.timeToLive === undefined)
+    return null;
   const problems: Problem[] = [];
   const headers = tag === undefined ? given : { ...given, tag };
   if (tag !== undefined && given !== undefined && Object.hasOwn(given, "tag") && given["tag"] !== tag) {
     problems.push({ path: "tag", message: "is not the header tag, which is there too" });
+  }
+  const timeToLive = options.timeToLive === undefined ? undefined : parseDurationMs(options.timeToLive);
+  if (options.timeToLive !== undefined && (timeToLive ?? 0) <= 0) {
+    problems.push({ path: "timeToLive", message: 'must be a duration above zero, such as "1h"' });
   }
   if (timestamp !== undefined && !Number.isSafeInteger(timestamp)) {
     problems.push({ path: "timestamp", message: "must be whole milliseconds since 1970" });
@@ -55,7 +93,7 @@ function encodeAttributes(topic: AnyTopic, { headers: given, tag, timestamp }: R
     }
   }
   if (problems.length > 0) throw refuse(topic, problems);
-  const text = JSON.stringify({ headers, timestamp });
+  const text = JSON.stringify({ headers, timestamp, timeToLive });
   const bytes = Buffer.byteLength(text);
   if (bytes > limits.headersBytes) throw tooLarge(topic, "headers", bytes, limits.headersBytes);
   return text;

@@ -5,7 +5,8 @@ import { type Log, nextProducerNumber, openTopic } from "@sluice/log";
 import { callInTransaction, type Pool, type UserTransaction } from "@sluice/store";
 import { BatchCompletion, CallbackCompletion, SingleCompletion } from "./completions.ts";
 import { type DelayOptions, dueOf, keepDelayed } from "./delayed.ts";
-import { type EncodedRecord, encodeRecord } from "./encode.ts";
+import { type EncodedRecord, encodeRecord, withMessageId } from "./encode.ts";
+import { GuardedProducer, isGuarded } from "./guarded-producer.ts";
 import { type FlushContext, TopicProducer } from "./topic-producer.ts";
 
 /** Bounds of a producer. */
@@ -96,7 +97,8 @@ export class Producer {
     if (opening === undefined) {
       opening = openTopic(this.#context.pool, topic, { create: this.#options.createTopics })
         .then((entry) => {
-          const opened = new TopicProducer(topic, entry, this.#flushContext);
+          const kind = isGuarded(entry) ? GuardedProducer : TopicProducer;
+          const opened = new kind(topic, entry, this.#flushContext);
           this.#topics.set(topic, opened);
           return opened;
         })
@@ -133,23 +135,26 @@ export class Producer {
     if (options.delay !== undefined || options.deliverAt !== undefined) {
       return await this.#sendLater(topic, values, options);
     }
+    if (values.length > 1 && options.messageId !== undefined) throw oneMessageId(topic.name);
     if (options.tx !== undefined) return await this.#sendInTransaction(topic, values, options.tx, options);
     this.#checkOpen();
     const producer = this.#topics.get(topic) ?? (await this.openTopic(topic));
     await this.#checkGroup(producer, options);
     // All are checked before one is taken: a batch with a bad value sends nothing.
     const records = values.map((value) => encodeRecord(topic, value, options));
+    producer.checkBatch(records);
     const partitions = producer.pickPartitions(records, options.partition);
     if (this.#isFull) await this.#waitForRoom();
     const completion = new BatchCompletion(topic.name, this.#number, values.length);
     const acks = options.acks ?? "all";
     for (let index = 0; index < records.length; index += 1) {
-      const { key, value, attributes } = records[index] as (typeof records)[number];
+      const { key, value, attributes, messageId } = records[index] as (typeof records)[number];
       this.#take(value.length);
       producer.add(partitions[index] as number, {
         key,
         value,
         attributes,
+        messageId,
         acks: acks === 0 ? 1 : acks,
         completion,
         index,
@@ -227,6 +232,7 @@ export class Producer {
       key: record.key,
       value: record.value,
       attributes: record.attributes,
+      messageId: record.messageId,
       acks: acks === 0 ? 1 : acks,
       completion,
       index: 0,
@@ -282,6 +288,12 @@ export class Producer {
     const due = dueOf(topic.name, options);
     if (due === undefined) throw new SluiceError("INTERNAL", "a message without a due time was to be delayed");
     const producer = await this.openTopic(topic);
+    if (isGuarded(producer.entry)) {
+      throw new SluiceError(
+        "INVALID_OPTIONS",
+        `topic ${topic.name} deduplicates or is bounded, which is decided when a message enters the log; it takes no delayed ones. Nothing was sent.`,
+      );
+    }
     const records = values.map((value) => encodeRecord(topic, value, options));
     const partitions = producer.pickPartitions(records, options.partition);
     const now = performance.now();
@@ -361,14 +373,21 @@ function first(results: readonly SendResult[]): SendResult {
 /** As sluice.outbox_insert takes them; values keep their spelling. */
 function messagesJson(records: readonly EncodedRecord[], partitions: readonly number[]): string {
   const messages = records.map(
-    ({ key, value, attributes }, index) =>
-      `{"partition":${partitions[index]},"key":${JSON.stringify(key)},"value":${value},"attributes":${attributes}}`,
+    (record, index) =>
+      `{"partition":${partitions[index]},"key":${JSON.stringify(record.key)},"value":${record.value},"attributes":${withMessageId(record)}}`,
   );
   return `[${messages.join(",")}]`;
 }
 
 function buffered(topic: string, partition: number): SendResult {
   return { status: "buffered", topic, partition, offset: null, id: "" };
+}
+
+function oneMessageId(topic: string): SluiceError {
+  return new SluiceError(
+    "INVALID_OPTIONS",
+    `a messageId is for one message, and this batch to topic ${topic} has several; nothing was sent. Declare the topic with deduplicate.by.`,
+  );
 }
 
 function bufferFull(topic: string, how: string): SluiceError {

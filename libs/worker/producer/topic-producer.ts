@@ -3,6 +3,7 @@ import type { AnyTopic, Partitioner } from "@sluice/contract";
 import { type Clock, isSluiceError, type Logger, SluiceError, toError } from "@sluice/kernel";
 import type { AppendEntry, Log, TopicEntry } from "@sluice/log";
 import { Accumulator, type Flush, type PendingRecord } from "./accumulator.ts";
+import type { EncodedRecord } from "./encode.ts";
 
 /** What a producer needs to append to any topic. */
 export interface FlushContext {
@@ -21,8 +22,10 @@ export interface FlushContext {
   readonly attemptTimeoutMs: number;
 }
 
-const firstRetryMs = 20;
-const longestRetryMs = 2_000;
+/** How long to wait before an append is tried again; each wait is twice the one before. */
+export const firstRetryMs = 20;
+/** The longest such wait. */
+export const longestRetryMs = 2_000;
 
 type FlushOutcome = { readonly offsets: readonly number[] } | { readonly error: unknown };
 
@@ -43,7 +46,7 @@ export class TopicProducer {
   readonly #context: FlushContext;
   readonly #accumulator = new Accumulator();
   readonly #partitioner: Partitioner;
-  readonly #waiting = (partition: number) => this.#accumulator.count(partition);
+  readonly #waiting = (partition: number) => this.waitingIn(partition);
   /** Oldest first; a second one only while the first is under way and it is full. */
   readonly #underWay: FlushUnderWay[] = [];
   #flushing: Promise<void> | undefined;
@@ -78,6 +81,14 @@ export class TopicProducer {
       "INVALID_OPTIONS",
       `topic ${name} has partitions 0 to ${partitions - 1}, not ${partition}; nothing was sent`,
     );
+  }
+
+  /** Refuses a batch that this topic cannot take as it is; nothing has been taken of it then. */
+  checkBatch(_records: readonly EncodedRecord[]): void {}
+
+  /** Records that wait for a partition. */
+  protected waitingIn(partition: number): number {
+    return this.#accumulator.count(partition);
   }
 
   /** Takes a record; its completion hears what becomes of it. */
@@ -206,12 +217,14 @@ export function mayHaveTakenEffect(error: unknown): boolean {
   return error.sqlState === uniqueViolation || /^(57P|08)/.test(error.sqlState);
 }
 
-function isWorthRepeating(error: unknown): boolean {
+/** Whether trying an append again can help, or tell. */
+export function isWorthRepeating(error: unknown): boolean {
   // The sequence is there already: an earlier try took effect after all, and a repeat will tell where.
   return isSluiceError(error) && (error.retryable || error.sqlState === uniqueViolation);
 }
 
-function verdict(error: unknown, unknown: boolean, topic: string): unknown {
+/** What the caller hears in the end: COMMIT_UNKNOWN when an earlier try may have taken effect. */
+export function verdict(error: unknown, unknown: boolean, topic: string): unknown {
   if (!unknown) return error;
   return new SluiceError(
     "COMMIT_UNKNOWN",

@@ -1,0 +1,19 @@
+import type { Pool } from "@sluice/store";
+import statement from "./sql/forget-expired.sql" with { type: "text" };
+import refreshStatement from "./sql/refresh-depths.sql" with { type: "text" };
+
+/** Rows of one table that one step removes at most. */
+const stepRows = 5_000;
+
+/** Removes message ids, answers and keys that have expired, in steps, each a transaction of its own. */
+export async function forgetExpired(pool: Pool): Promise<void> {
+  for (let gone = stepRows; gone === stepRows; ) {
+    const rows = await pool.query<{ gone: number }>("forgetting what has expired", statement, [stepRows]);
+    gone = rows[0]?.gone ?? 0;
+  }
+}
+
+/** Lets bounded topics count by their newest segment; until that is done they count a little slower. */
+export async function refreshDepths(pool: Pool): Promise<void> {
+  await pool.query("refreshing the depth of topics", refreshStatement);
+}

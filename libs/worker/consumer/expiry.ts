@@ -1,0 +1,102 @@
+import type { DatabaseClock, Groups } from "@sluice/broker";
+import type { AnyConsumer } from "@sluice/contract";
+import { type Clock, type Logger, toError } from "@sluice/kernel";
+import type { ReadBatch, TopicEntry } from "@sluice/log";
+import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
+import { pause } from "./pause.ts";
+
+/** What the expiry of a partition's messages needs. */
+export interface ExpiryContext {
+  readonly consumer: AnyConsumer;
+  readonly entry: TopicEntry;
+  readonly group: number;
+  readonly partition: number;
+  readonly groups: Pick<Groups, "bury">;
+  readonly databaseClock: Pick<DatabaseClock, "reached" | "learn">;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Aborted when the partition is no longer this process's. */
+  readonly signal: AbortSignal;
+}
+
+const retryMs = 500;
+
+/**
+ * Decides whether a message may still be handed over. It expires its time to live after the batch was appended, both by the
+ * database's clock; a local clock that is wrong takes nothing from anybody.
+ */
+export class Expiry {
+  readonly #context: ExpiryContext;
+  readonly #topicMs: number | null;
+
+  constructor(context: ExpiryContext) {
+    this.#context = context;
+    this.#topicMs = context.entry.guards.timeToLiveMs;
+  }
+
+  /** Whether the record has a time to live at all. */
+  concerns(batch: ReadBatch, index: number): boolean {
+    return this.#topicMs !== null || batch.attributes?.[index]?.timeToLive !== undefined;
+  }
+
+  /**
+   * Whether the record has expired; then it is kept or forgotten by now, as its consumer wants it, and counts as done. While the
+   * database cannot be asked it waits. Fails only when the partition is taken away meanwhile.
+   */
+  async settle(batch: ReadBatch, index: number): Promise<boolean> {
+    const timeToLive = batch.attributes?.[index]?.timeToLive ?? this.#topicMs;
+    if (timeToLive === null || (await this.#reached()) < batch.appendedAtMs + timeToLive) return false;
+    const { consumer, entry, partition, logger } = this.#context;
+    logger.log("debug", `a message has expired: ${consumer.onExpired}`, {
+      topic: entry.name,
+      group: consumer.group,
+      partition,
+      offset: batch.baseOffset + index,
+    });
+    if (consumer.onExpired === "dead-letter") await this.#bury(batch, index, timeToLive);
+    return true;
+  }
+
+  async #reached(): Promise<number> {
+    const { databaseClock } = this.#context;
+    let reached = databaseClock.reached();
+    while (reached === undefined) {
+      await this.#untilDone("the database's time is not known and is asked for again", () => databaseClock.learn());
+      reached = databaseClock.reached();
+    }
+    return reached;
+  }
+
+  async #bury(batch: ReadBatch, index: number, timeToLiveMs: number): Promise<void> {
+    const { groups, group, entry, partition } = this.#context;
+    const letter = {
+      group,
+      topic: entry.number,
+      partition,
+      offset: batch.baseOffset + index,
+      id: idAt(batch, index),
+      key: keyAt(batch, index),
+      value: JSON.stringify(batch.values[index]),
+      headers: headersAt(batch, index),
+      timestamp: timestampAt(batch, index),
+      reason: "expired" as const,
+      error: `not handed over within ${timeToLiveMs} ms of its append`,
+      attempts: 0,
+    };
+    await this.#untilDone("a dead letter could not be kept and is tried again", () => groups.bury(letter));
+  }
+
+  async #untilDone(otherwise: string, work: () => Promise<void>): Promise<void> {
+    const { clock, logger, entry, partition, signal } = this.#context;
+    for (;;) {
+      try {
+        await work();
+        return;
+      } catch (error) {
+        if (signal.aborted) throw error;
+        logger.log("warn", otherwise, { topic: entry.name, partition, error: toError(error) });
+        await pause(clock, retryMs, signal);
+      }
+    }
+  }
+}

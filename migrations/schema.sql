@@ -10,10 +10,12 @@ create schema topics;
 -- Sequences
 
 create sequence sluice.audit_audit_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.audit.audit
+create sequence sluice.claim_number as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
 create sequence sluice.consumer_group_group_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.consumer_group."group"
 create sequence sluice.dead_letter_dead_letter_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.dead_letter.dead_letter
 create sequence sluice.delayed_delayed_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.delayed.delayed
 create sequence sluice.held_held_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.held.held
+create sequence sluice.lease_lease_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.lease.lease
 create sequence sluice.member_member_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.member.member
 create sequence sluice.outbox_outbox_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.outbox.outbox
 create sequence sluice.pause_pause_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.pause.pause
@@ -122,6 +124,17 @@ create table sluice.duty (
   constraint duty_name_unique UNIQUE (name)
 ) with (fillfactor=50);
 
+create table sluice.group_topic (
+  "group" integer not null,
+  topic integer not null,
+  mode text not null,
+  protected boolean default false not null,
+  constraint group_topic_pkey PRIMARY KEY ("group", topic),
+  constraint group_topic_mode_known CHECK ((mode = ANY (ARRAY['assigned'::text, 'shared'::text, 'broadcast'::text]))),
+  constraint group_topic_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
+  constraint group_topic_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+);
+
 create table sluice.guard (
   topic integer not null,
   deduplicate_ms bigint,
@@ -168,6 +181,22 @@ create table sluice.idempotence (
   constraint idempotence_group_length CHECK (((length("group") >= 1) AND (length("group") <= 120))),
   constraint idempotence_key_length CHECK (((length(key) >= 1) AND (length(key) <= 512)))
 );
+
+create table sluice.lease (
+  lease bigint generated always as identity not null,
+  "position" integer not null,
+  from_offset bigint not null,
+  to_offset bigint not null,
+  done int8multirange default '{}'::int8multirange not null,
+  member integer,
+  deliveries smallint default 0 not null,
+  leased_at timestamp with time zone default clock_timestamp() not null,
+  lease_until timestamp with time zone not null,
+  constraint lease_pkey PRIMARY KEY (lease),
+  constraint lease_range_unique UNIQUE ("position", to_offset),
+  constraint lease_deliveries_check CHECK ((deliveries >= 0)),
+  constraint lease_range_check CHECK (((from_offset >= 0) AND (to_offset > from_offset)))
+) with (fillfactor=50);
 
 create table sluice.member (
   member integer generated always as identity not null,
@@ -350,10 +379,29 @@ create table sluice.segment_start (
   constraint segment_start_segment FOREIGN KEY (topic, segment) REFERENCES sluice.segment(topic, segment) ON DELETE CASCADE
 );
 
+create table sluice.shared_retry (
+  "position" integer not null,
+  "offset" bigint not null,
+  attempt integer not null,
+  due timestamp with time zone not null,
+  error text,
+  key text,
+  claim bigint,
+  member integer,
+  lease_until timestamp with time zone,
+  constraint shared_retry_pkey PRIMARY KEY ("position", "offset"),
+  constraint shared_retry_attempt_check CHECK (((attempt >= 0) AND (attempt <= 1001))),
+  constraint shared_retry_claim_whole CHECK ((((claim IS NULL) = (member IS NULL)) AND ((claim IS NULL) = (lease_until IS NULL)))),
+  constraint shared_retry_error_length CHECK ((length(error) <= 8192)),
+  constraint shared_retry_key_length CHECK ((length(key) <= 1024)),
+  constraint shared_retry_position FOREIGN KEY ("position") REFERENCES sluice."position"("position") ON DELETE CASCADE
+) with (fillfactor=70);
+
 create table sluice.subscription (
   member integer not null,
   "group" integer not null,
   topic integer not null,
+  single_active boolean default false not null,
   constraint subscription_pkey PRIMARY KEY (member, "group", topic),
   constraint subscription_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
   constraint subscription_member FOREIGN KEY (member) REFERENCES sluice.member(member) ON DELETE CASCADE,
@@ -371,6 +419,7 @@ create table sluice.topic (
   segment_ms bigint not null,
   segment_bytes bigint not null,
   created_at timestamp with time zone default clock_timestamp() not null,
+  retention_consumed boolean default false not null,
   constraint topic_pkey PRIMARY KEY (topic),
   constraint topic_name_unique UNIQUE (name),
   constraint topic_compression_known CHECK ((compression = ANY (ARRAY['auto'::text, 'pglz'::text, 'none'::text]))),
@@ -389,6 +438,7 @@ CREATE INDEX delayed_due ON sluice.delayed USING btree (due, delayed);
 CREATE INDEX guarded_append_expires_at ON sluice.guarded_append USING btree (expires_at);
 CREATE INDEX idempotence_expires_at ON sluice.idempotence USING btree (expires_at);
 CREATE INDEX position_topic ON sluice."position" USING btree (topic, partition);
+CREATE INDEX shared_retry_due ON sluice.shared_retry USING btree ("position", due);
 
 -- Views
 
@@ -464,6 +514,20 @@ create view sluice.guards as
           WHERE (h.topic = t.topic)) AS held
    FROM (sluice.guard g
      JOIN sluice.topic t USING (topic));
+
+create view sluice.idle_members as
+ SELECT m.member,
+    m.name,
+    g.name AS "group",
+    t.name AS topic
+   FROM ((((sluice.subscription s
+     JOIN sluice.member m USING (member))
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic))
+     JOIN sluice.group_topic gt ON (((gt."group" = s."group") AND (gt.topic = s.topic) AND (gt.mode = 'assigned'::text))))
+  WHERE ((s.member IN ( SELECT sluice.live_members() AS live_members)) AND (NOT (EXISTS ( SELECT
+           FROM sluice."position" p
+          WHERE ((p."group" = s."group") AND (p.topic = s.topic) AND (p.owner = s.member))))));
 
 create view sluice.lag as
  SELECT g.name AS "group",
@@ -556,6 +620,25 @@ create view sluice.pauses as
      JOIN sluice.consumer_group g USING ("group"))
      LEFT JOIN sluice.topic t USING (topic));
 
+create view sluice.pending as
+ SELECT g.name AS "group",
+    t.name AS topic,
+    p.partition,
+    l.from_offset,
+    l.to_offset,
+    ((l.to_offset - l.from_offset) - (COALESCE(( SELECT sum((upper(r.r) - lower(r.r))) AS sum
+           FROM unnest(l.done) r(r)), (0)::numeric))::bigint) AS messages,
+    m.name AS member,
+    l.deliveries,
+    l.leased_at,
+    l.lease_until,
+    l.lease
+   FROM ((((sluice.lease l
+     JOIN sluice."position" p USING ("position"))
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic))
+     LEFT JOIN sluice.member m ON ((m.member = l.member)));
+
 create view sluice.redriven_messages as
  SELECT r.redriven,
     r.dead_letter,
@@ -623,6 +706,23 @@ create view sluice.schedules as
    FROM (sluice.schedule s
      JOIN sluice.topic t USING (topic));
 
+create view sluice.shared_retries as
+ SELECT g.name AS "group",
+    t.name AS topic,
+    p.partition,
+    r."offset",
+    r.key,
+    r.attempt,
+    r.due,
+    r.error,
+    m.name AS member,
+    r.lease_until
+   FROM ((((sluice.shared_retry r
+     JOIN sluice."position" p USING ("position"))
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic))
+     LEFT JOIN sluice.member m ON ((m.member = r.member)));
+
 create view sluice.topics as
  SELECT name,
     topic AS number,
@@ -641,6 +741,33 @@ create view sluice.topics as
    FROM sluice.topic t;
 
 -- Functions
+
+CREATE OR REPLACE FUNCTION sluice.acknowledge_leases(p_leases bigint[], p_positions integer[], p_done text[], p_lease_ms bigint)
+ RETURNS SETOF bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v record;
+begin
+  for v in select distinct a.position from unnest(p_positions) a(position) order by 1 loop
+    perform pg_advisory_xact_lock_shared(1936487683, v.position);
+  end loop;
+  return query
+    update sluice.lease l set done = l.done + a.done::int8multirange,
+      lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
+    from unnest(p_leases, p_done) a(lease, done) where l.lease = a.lease and a.done is not null
+    returning l.lease;
+  for v in
+    with gone as (
+      delete from sluice.lease l using unnest(p_leases, p_done) a(lease, done) where l.lease = a.lease and a.done is null
+      returning l.lease, l.position, int8range(l.from_offset, l.to_offset) as range)
+    select g.position, array_agg(g.lease) as leases, range_agg(g.range) as done from gone g group by g.position order by g.position
+  loop
+    perform sluice.fold_done(v.position, v.done);
+    return query select unnest(v.leases);
+  end loop;
+end $function$
+;
 
 CREATE OR REPLACE FUNCTION sluice.actor()
  RETURNS text
@@ -888,6 +1015,23 @@ begin
   on conflict on constraint idempotence_pkey do nothing;
   return found;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.claim_retries(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
+ RETURNS TABLE("position" integer, "offset" bigint, attempt integer, claim bigint)
+ LANGUAGE sql
+AS $function$
+  with due as (
+    select r.position, r."offset" from sluice.shared_retry r
+    where r.position = any (p_positions) and r.due <= clock_timestamp()
+      and (r.member is null or r.member not in (select sluice.live_members())
+        or (r.lease_until < clock_timestamp() and r.member <> p_member))
+    order by r.due limit p_most for update skip locked)
+  update sluice.shared_retry r set attempt = r.attempt + 1, claim = nextval('sluice.claim_number'), member = p_member,
+    lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
+  from due where r.position = due.position and r."offset" = due."offset"
+  returning r.position, r."offset", r.attempt, r.claim
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.clone_group("from" text, "to" text, dry_run boolean DEFAULT false, force boolean DEFAULT false)
@@ -1206,6 +1350,22 @@ begin
 end$template$, p_topic, v_segment, sluice.depth_statement(p_topic, v_segment)));
   execute format('comment on function sluice_log.depth_%s() is %L', p_topic,
     format('Sluice: how many messages of topic %s wait. Generated by sluice.create_depth_function.', p_topic));
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.create_queue(p_name text, p_partitions integer DEFAULT 8, p_encoding text DEFAULT 'json'::text, p_compression text DEFAULT 'auto'::text, p_retention_ms bigint DEFAULT NULL::bigint, p_retention_bytes bigint DEFAULT NULL::bigint, p_segment_ms bigint DEFAULT 60000, p_segment_bytes bigint DEFAULT 1073741824)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_topic integer;
+begin
+  select t.topic into v_topic from sluice.topic t where t.name = p_name;
+  if found then return v_topic; end if;
+  v_topic := sluice.create_topic(
+    p_name, p_partitions, p_encoding, p_compression, p_retention_ms, p_retention_bytes, p_segment_ms, p_segment_bytes);
+  update sluice.topic set retention_consumed = true where topic = v_topic;
+  return v_topic;
 end $function$
 ;
 
@@ -1556,6 +1716,16 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.expire_lease(p_lease bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  update sluice.lease set lease_until = '-infinity' where lease = p_lease;
+  return found;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.find_offset(p_topic integer, p_partition integer, p_to text)
  RETURNS numeric
  LANGUAGE sql
@@ -1599,6 +1769,25 @@ begin
   end loop;
   update sluice.schedule s set next_at = sluice.time_of_ms(p_next_ms), revision = s.revision + 1 where s.schedule = p_schedule;
   return true;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.fold_done(p_position integer, p_done int8multirange)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_next bigint;
+  v_done int8multirange;
+begin
+  select p.next_offset, p.done_above + p_done into v_next, v_done from sluice.position p where p.position = p_position for update;
+  if not found then return; end if;
+  v_next := coalesce((select upper(r) from unnest(v_done) r where r @> v_next), v_next);
+  update sluice.position p set next_offset = v_next, done_above = v_done - int8multirange(int8range(null, v_next)),
+    committed_at = clock_timestamp()
+  where p.position = p_position;
+  delete from sluice.done d using unnest(p_done) r
+  where d.position = p_position and d."offset" >= lower(r) and d."offset" < upper(r);
 end $function$
 ;
 
@@ -1716,6 +1905,44 @@ CREATE OR REPLACE FUNCTION sluice.is_paused(p_group integer, p_topic integer, p_
 RETURN (EXISTS (SELECT FROM sluice.pause s WHERE ((s."group" = is_paused.p_group) AND ((s.topic IS NULL) OR (s.topic = is_paused.p_topic)) AND ((s.partition IS NULL) OR (s.partition = is_paused.p_partition)))))
 ;
 
+CREATE OR REPLACE FUNCTION sluice.lease_ranges(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
+ RETURNS TABLE(lease bigint, "position" integer, from_offset bigint, to_offset bigint)
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v record;
+  v_position integer;
+  v_from bigint;
+  v_start bigint;
+  v_end bigint;
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  for v_position in select unnest(p_positions) order by 1 loop
+    perform pg_advisory_xact_lock(1936487691, v_position);
+    -- In one statement, and so in one snapshot: a lease that is acknowledged goes from one to the other. And only leases above
+    -- what is done: those that are gone left dead rows behind, and those are all below it.
+    select p.topic, p.partition, greatest(p.next_offset, upper(p.done_above), (
+        select max(l.to_offset) from sluice.lease l
+        where l.position = p.position and l.to_offset > greatest(p.next_offset, upper(p.done_above)))) as leased_to
+      into v from sluice.position p where p.position = v_position;
+    continue when not found;
+    v_from := v.leased_to;
+    v_start := sluice.start_offset(v.topic, v.partition);
+    if v_start > v_from then
+      perform sluice.fold_done(v_position, int8multirange(int8range(v_from, v_start)));
+      v_from := v_start;
+    end if;
+    v_end := sluice.end_offset(v.topic, v.partition);
+    continue when v_end <= v_from;
+    return query
+      insert into sluice.lease as l (position, from_offset, to_offset, member, lease_until)
+      values (v_position, v_from, least(v_end, v_from + p_most), p_member,
+        clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000))
+      returning l.lease, l.position, l.from_offset, l.to_offset;
+  end loop;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.let_held_in(p_limit integer)
  RETURNS SETOF text
  LANGUAGE plpgsql
@@ -1776,6 +2003,17 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.live_members()
+ RETURNS SETOF integer
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select l.objid::bigint::integer from pg_locks l
+  where l.locktype = 'advisory' and l.classid = 1936487685 and l.objsubid = 2 and l.granted
+    and l.database = (select oid from pg_database where datname = current_database())
+$function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.mark_done(p_position integer, p_epoch bigint, p_offset bigint)
  RETURNS text
  LANGUAGE plpgsql
@@ -1797,6 +2035,23 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.mark_leased_done(p_position integer, p_lease bigint, p_offset bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_is_done boolean;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  insert into sluice.done (position, "offset") values (p_position, p_offset) on conflict do nothing;
+  if not found then return 'already'; end if;
+  -- Looked for afterwards: who puts a message off holds its marker while it does, and what was put off counts as done here.
+  select l.done @> p_offset into v_is_done from sluice.lease l where l.lease = p_lease and l.position = p_position;
+  if not found then return 'fenced'; end if;
+  return case when v_is_done then 'already' else 'done' end;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.mark_redriven(p_position integer, p_epoch bigint, p_redriven bigint)
  RETURNS text
  LANGUAGE plpgsql
@@ -1806,6 +2061,16 @@ begin
   if not exists (select from sluice.position where position = p_position and epoch = p_epoch) then return 'fenced'; end if;
   delete from sluice.redriven where position = p_position and redriven = p_redriven;
   return case when found then 'done' else 'already' end;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.mark_retry_done(p_position integer, p_offset bigint, p_claim bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+begin
+  delete from sluice.shared_retry where position = p_position and "offset" = p_offset and claim = p_claim;
+  return case when found then 'done' else 'fenced' end;
 end $function$
 ;
 
@@ -1936,6 +2201,42 @@ begin
     perform sluice.write_audit(p_act, v_subject, json_build_object('to', p_to, 'by', p_by,
       'source', (select g.name from sluice.consumer_group g where g."group" = p_source), 'forced', p_force, 'moves', array_to_json(v_moves)));
   end if;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.move_to_retry(p_position integer, p_lease bigint, p_offset bigint, p_attempt integer, p_delay_ms double precision, p_error text, p_key text, p_member integer, p_lease_ms bigint, OUT outcome text, OUT claim bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_is_done boolean;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  select l.done @> p_offset into v_is_done from sluice.lease l where l.lease = p_lease and l.position = p_position;
+  if not found then
+    outcome := 'fenced';
+    return;
+  end if;
+  if v_is_done then
+    -- Repeated, because the answer was lost.
+    outcome := 'moved';
+    claim := (select r.claim from sluice.shared_retry r
+      where r.position = p_position and r."offset" = p_offset and r.member = p_member);
+    return;
+  end if;
+  insert into sluice.done (position, "offset") values (p_position, p_offset) on conflict do nothing;
+  if not found then
+    outcome := 'done';
+    return;
+  end if;
+  delete from sluice.done d where d.position = p_position and d."offset" = p_offset;
+  if p_member is not null then claim := nextval('sluice.claim_number'); end if;
+  insert into sluice.shared_retry (position, "offset", attempt, due, error, key, claim, member, lease_until)
+  values (p_position, p_offset, p_attempt,
+    coalesce(clock_timestamp() + make_interval(secs => p_delay_ms / 1000), 'infinity'), p_error, p_key, claim, p_member,
+    case when p_member is not null then clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000) end);
+  update sluice.lease l set done = l.done + int8multirange(int8range(p_offset, p_offset + 1)) where l.lease = p_lease;
+  outcome := 'moved';
 end $function$
 ;
 
@@ -2268,6 +2569,18 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.register_consumer(p_group integer, p_topic integer, p_mode text, p_protected boolean)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into sluice.group_topic as g ("group", topic, mode, protected) values (p_group, p_topic, p_mode, p_protected)
+  on conflict ("group", topic) do update set protected = excluded.protected
+  where g.mode = excluded.mode and g.protected <> excluded.protected;
+  return (select mode from sluice.group_topic where "group" = p_group and topic = p_topic);
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.relay(p_epoch bigint, p_since pg_snapshot, p_limit integer)
  RETURNS TABLE(moved integer, rings text[], snapshot pg_snapshot)
  LANGUAGE plpgsql
@@ -2317,6 +2630,15 @@ begin
   snapshot := case when moved < p_limit then v_now else p_since end;
   return next;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.release_leases(p_leases bigint[])
+ RETURNS void
+ LANGUAGE sql
+BEGIN ATOMIC
+ UPDATE sluice.lease SET member = NULL::integer
+   WHERE (lease.lease = ANY (release_leases.p_leases));
+END
 ;
 
 CREATE OR REPLACE FUNCTION sluice.release_position(p_position integer, p_epoch bigint)
@@ -2397,6 +2719,24 @@ begin
   where s.schedule = v_schedule.schedule and s.paused;
   if found then perform pg_notify('sluice', 'schedule'); end if;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.retention_bounds(p_topic integer)
+ RETURNS TABLE(partition integer, consumed_to bigint, protected_from bigint)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select n.partition, min(held.until), min(held.until) filter (where held.protected)
+  from sluice.topic t
+  cross join lateral generate_series(0, t.partitions - 1) n(partition)
+  left join lateral (
+    select least(p.next_offset, (select min(r."offset") from sluice.shared_retry r where r.position = p.position)) as until,
+      coalesce(gt.protected, false) as protected
+    from sluice.position p left join sluice.group_topic gt on gt."group" = p."group" and gt.topic = p.topic
+    where p.topic = t.topic and p.partition = n.partition) held on true
+  where t.topic = p_topic
+  group by n.partition
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.ring_for_due(p_due timestamp with time zone)
@@ -2614,6 +2954,38 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.take_over_leases(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
+ RETURNS TABLE(lease bigint, "position" integer, from_offset bigint, to_offset bigint, done text, deliveries smallint)
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v record;
+begin
+  perform set_config('lock_timeout', '2s', true);
+  for v in
+    select l.lease, l.position from sluice.lease l
+    where l.position = any (p_positions)
+      and (l.member is null or l.member not in (select sluice.live_members())
+        or (l.lease_until < clock_timestamp() and l.member <> p_member))
+    order by l.position, l.to_offset limit p_most
+  loop
+    perform pg_advisory_xact_lock(1936487683, v.position);
+    -- It may have been renewed, or taken by another, while this waited.
+    return query
+      update sluice.lease l set lease = default, member = p_member,
+        deliveries = l.deliveries + (l.member is not null)::integer,
+        done = l.done + coalesce(
+          (select range_agg(int8range(d."offset", d."offset" + 1)) from sluice.done d
+            where d.position = l.position and d."offset" >= l.from_offset and d."offset" < l.to_offset), '{}'),
+        lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
+      where l.lease = v.lease
+        and (l.member is null or l.member not in (select sluice.live_members())
+          or (l.lease_until < clock_timestamp() and l.member <> p_member))
+      returning l.lease, l.position, l.from_offset, l.to_offset, l.done::text, l.deliveries;
+  end loop;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.take_position(p_position integer, p_member integer)
  RETURNS TABLE(epoch bigint, next_offset bigint, done_above text)
  LANGUAGE plpgsql
@@ -2686,6 +3058,8 @@ comment on column sluice.delayed_messages.due is 'Not earlier by the database''s
 comment on column sluice.delayed_messages.id is 'What sluice.recall takes, and the message''s id for ever.';
 comment on column sluice.delayed_messages.queued_at is 'When it was sent.';
 comment on column sluice.delayed_messages.value is 'As it will stand in the log: JSON, or base64 text where the topic holds bytes.';
+comment on column sluice.group_topic.mode is 'assigned: a partition has one owner. shared: members lease ranges of it. broadcast: each member reads all of it and keeps its own place.';
+comment on column sluice.group_topic.protected is 'Whether retention keeps what the group has not passed.';
 comment on column sluice.groups.paused_partitions is 'How many of its partitions hand over nothing at present; sluice.lag says which.';
 comment on column sluice.guard.deduplicate_ms is 'For how long after a message id was sent it is not taken again; null: ids are not looked at.';
 comment on column sluice.guard.max_depth is 'How many messages may wait; a send beyond is refused. Null: as many as there is room on disk.';
@@ -2701,6 +3075,11 @@ comment on column sluice.lag.oldest_age is 'How long the oldest message that is 
 comment on column sluice.lag.owner is 'The member that handles the partition; null when nobody does.';
 comment on column sluice.lag.paused_by is 'Who paused it: the database user and the application''s name.';
 comment on column sluice.lag.paused_since is 'Since when it hands over nothing; null when it is not paused. By itself, with its topic or with its group, whichever came first.';
+comment on column sluice.lease.deliveries is 'How often it was taken over from a member that died or froze. Above 0, its messages are handed over one by one.';
+comment on column sluice.lease.done is 'What of the range is done; written at intervals.';
+comment on column sluice.lease.lease is 'The right to write in its name: it changes when another member takes the range over.';
+comment on column sluice.lease.lease_until is 'Renewed while its member lives, by the database''s clock. Afterwards, or when the member''s session is gone, any member takes it over.';
+comment on column sluice.lease.member is 'Who has it; null when it was given back.';
 comment on column sluice.member.lease_until is 'Renewed by its heartbeat, by the database''s clock. A member whose lease has run out is frozen: others end its session.';
 comment on column sluice.members.live is 'Whether its session is there. One that is not is removed by the next that looks.';
 comment on column sluice.migrations.applied_at is 'When it was applied, by the clock of the database.';
@@ -2714,6 +3093,9 @@ comment on column sluice.pace.next_at is 'The time of the next message that nobo
 comment on column sluice.partitions.end_offset is 'The offset that the next message will get (Kafka''s log end offset).';
 comment on column sluice.partitions.high_watermark is 'Consumers read below this. A message sent with acks "all" is invisible until synchronous standbys have it, so what can be read is what survives a failover.';
 comment on column sluice.partitions.start_offset is 'The first offset that retention has left.';
+comment on column sluice.pending.deliveries is 'How often the range was taken over from a member that died or froze.';
+comment on column sluice.pending.lease is 'For sluice.expire_lease().';
+comment on column sluice.pending.messages is 'How many of the range are not done, as of the last time it was written.';
 comment on column sluice.redriven.attempts is 'How often it was handed to a handler since it was redriven, counted beforehand: one that ends the process counts, too.';
 comment on column sluice.redriven.dead_letter is 'The dead letter that it was, whose number it keeps should it die again; null when it was taken from the log.';
 comment on column sluice.redriven_messages.attempts is 'How often it was handed to a handler since then.';
@@ -2733,9 +3115,17 @@ comment on column sluice.schedules.last_run is 'When it sent last.';
 comment on column sluice.schedules.last_tick is 'For which tick it sent last.';
 comment on column sluice.schedules.missed is 'What becomes of ticks that passed while nobody ran: skip, once for all of them, or all of them.';
 comment on column sluice.schedules.next_run is 'The next tick; null while it is paused.';
+comment on column sluice.shared_retries.attempt is 'Attempts that were begun so far.';
+comment on column sluice.shared_retries.member is 'Who has it in hand; null when it waits.';
+comment on column sluice.shared_retry.attempt is 'Attempts that were begun, counted before the message is handed over: one that kills its process counts.';
+comment on column sluice.shared_retry.claim is 'The right to write in its name, while a member has it in hand.';
+comment on column sluice.shared_retry.due is 'Not before this, by the database''s clock. Infinity: its consumer was told to pause on it.';
+comment on column sluice.subscription.single_active is 'Whether one member is to own all partitions of the group and topic while the others stand by.';
 comment on column sluice.topic.compression is 'auto: lz4 where the server has it, else none. pglz. none.';
 comment on column sluice.topic.encoding is 'json: values are JSON. bytes: values are base64 text in the log and bytea in the view.';
+comment on column sluice.topic.retention_consumed is 'Whether a segment goes as soon as every group that has positions in the topic has passed it.';
 comment on column sluice.topic.topic is 'Names the topic''s table, sluice_log.topic_<n>; never reused.';
+comment on function sluice.acknowledge_leases(bigint[],integer[],text[],bigint) is 'Writes what is done of leases; returns those that were accepted.';
 comment on function sluice.actor() is 'Internal: who acts, for the audit.';
 comment on function sluice.append_alone(integer,json) is 'Internal: a guarded append of messages that have nothing to do with each other.';
 comment on function sluice.append_guarded(integer,json,bigint,bigint,text,text) is 'Internal: appends to a topic that deduplicates or is bounded.';
@@ -2745,12 +3135,14 @@ comment on function sluice.begin_redriven(integer,bigint,bigint) is 'Internal: c
 comment on function sluice.begin_retries(integer,bigint,bigint[]) is 'Internal: counts an attempt before it is made.';
 comment on function sluice.bury_redriven(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message is a dead letter again.';
 comment on function sluice.claim_key(text,text,bigint) is 'Claims a key for a group in the caller''s transaction; false when its effect was had before.';
+comment on function sluice.claim_retries(integer,integer[],integer,bigint) is 'Takes messages in hand that failed before and are due.';
 comment on function sluice.clone_group(text,text,boolean,boolean) is 'Moves a group to where another one is: select * from sluice.clone_group(''welcome'', ''welcome-v2'').';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[],bigint[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.consume_again(text,text,integer,bigint) is 'Hands one message of the log to one group once more: select sluice.consume_again(''welcome'', ''signups'', 0, 42).';
 comment on function sluice.create_append_function(integer) is 'Internal: makes a topic''s append function for its newest segment.';
 comment on function sluice.create_depth_function(integer) is 'Internal: makes a bounded topic''s depth function for its newest segment.';
+comment on function sluice.create_queue(text,integer,text,text,bigint,bigint,bigint,bigint) is 'Creates a topic whose segments go when every group has passed them, or returns the number of the one that has the name.';
 comment on function sluice.create_segment_table(integer,integer) is 'Internal: the table of a segment.';
 comment on function sluice.create_topic(text,integer,text,text,bigint,bigint,bigint,bigint) is 'Creates a topic, or returns the number of the one that has the name.';
 comment on function sluice.create_topic_view(integer) is 'Internal: makes the view topics.<name>.';
@@ -2766,9 +3158,11 @@ comment on function sluice.end_offset(integer,integer) is 'The offset that the n
 comment on function sluice.end_retries(integer,bigint,bigint[]) is 'Internal: forgets messages that are over.';
 comment on function sluice.ensure_positions(integer,integer,text) is 'Gives a group a position in every partition of a topic.';
 comment on function sluice.ensure_positions_at(integer,integer,text) is 'Gives a group a position in every partition of a topic, beginning at an offset or a time.';
+comment on function sluice.expire_lease(bigint) is 'Lets a lease run out now, so that another member takes its range. See sluice.pending.';
 comment on function sluice.find_offset(integer,integer,text) is 'Internal: the offset that a text says: earliest, latest, digits, or a time.';
 comment on function sluice.find_schedule(text) is 'Internal: a schedule by its name.';
 comment on function sluice.fire_schedule(bigint,integer,bigint,bigint[],bigint) is 'Internal: sends what a schedule says and moves it on.';
+comment on function sluice.fold_done(integer,int8multirange) is 'Internal: counts ranges of a shared position as done.';
 comment on function sluice.forget_expired(integer) is 'Removes expired message ids, answers and keys, in a step of bounded size.';
 comment on function sluice.forget_pace(integer) is 'Internal: forgets limits of keys that are idle.';
 comment on function sluice.group_number(text) is 'Internal: the number of a group; refuses a name that is none.';
@@ -2776,12 +3170,17 @@ comment on function sluice.guard_topic(text,bigint,bigint,bigint) is 'Sets what 
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
 comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position.';
 comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
+comment on function sluice.lease_ranges(integer,integer[],integer,bigint) is 'Leases a member of a shared group the next range of each position.';
 comment on function sluice.let_held_in(integer) is 'Internal: lets messages in that wait because their topic was full.';
 comment on function sluice.let_in(integer,integer[],integer[],text,text,text) is 'Internal: what the relay does with the messages of one topic.';
+comment on function sluice.live_members() is 'The members whose session is there.';
 comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
+comment on function sluice.mark_leased_done(integer,bigint,bigint) is 'Marks a message of a leased range as done within the caller''s transaction.';
 comment on function sluice.mark_redriven(integer,bigint,bigint) is 'Internal: marks a redriven message as done within the caller''s transaction.';
+comment on function sluice.mark_retry_done(integer,bigint,bigint) is 'Marks a message that failed before as done within the caller''s transaction.';
 comment on function sluice.move_delayed(bigint,timestamp with time zone,integer,bigint) is 'Internal: moves what is due into the log.';
 comment on function sluice.move_positions(text,integer[],text,bigint,integer,boolean,boolean) is 'Internal: moves positions; see sluice.reset_position, sluice.shift_position and sluice.clone_group.';
+comment on function sluice.move_to_retry(integer,bigint,bigint,integer,double precision,text,text,integer,bigint) is 'Moves a message of a leased range into a row of its own.';
 comment on function sluice.multiply_32(bigint,bigint) is 'Internal: unsigned 32-bit multiplication.';
 comment on function sluice.offset_at(integer,integer,timestamp with time zone) is 'The first offset that was appended at a time or later.';
 comment on function sluice.outbox_insert(integer,json,boolean) is 'Internal: writes messages to the outbox.';
@@ -2796,13 +3195,16 @@ comment on function sluice.recall(text) is 'Takes a delayed message back: select
 comment on function sluice.redrive(bigint[]) is 'Hands dead letters to their groups once more: select * from sluice.redrive(array[1, 2]).';
 comment on function sluice.redrive_group(text,text,integer,timestamp with time zone) is 'Hands dead letters of a group to it once more: select sluice.redrive_group(''welcome''). Returns how many.';
 comment on function sluice.refresh_depths() is 'Internal: makes depth functions again after a roll.';
+comment on function sluice.register_consumer(integer,integer,text,boolean) is 'Notes how a group works on a topic; returns how it does.';
 comment on function sluice.relay(bigint,pg_snapshot,integer) is 'Internal: moves committed messages from the outbox into the log.';
+comment on function sluice.release_leases(bigint[]) is 'Gives leases back.';
 comment on function sluice.release_position(integer,bigint) is 'Gives a position back.';
 comment on function sluice.remove_schedule(text) is 'Removes a schedule for good, unless an app that still declares it starts.';
 comment on function sluice.reserve_pace(integer,integer,text,integer,double precision) is 'Internal: reserves messages of a group with a rate limit.';
 comment on function sluice.reset_position(text,text,text,integer[],boolean,boolean) is 'Moves a group''s position to an offset or a time: select * from sluice.reset_position(''welcome'', ''signups'', ''earliest'', dry_run => true).';
 comment on function sluice.resume_group(text,text,integer) is 'Ends the pauses of a group: select sluice.resume_group(''welcome'').';
 comment on function sluice.resume_schedule(text) is 'Lets a paused schedule go on from its next tick.';
+comment on function sluice.retention_bounds(integer) is 'Where the groups of a topic are, for retention.';
 comment on function sluice.ring_for_due(timestamp with time zone) is 'Internal: wakes the mover of delayed messages for one that is due soon.';
 comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment and begins the next.';
 comment on function sluice.run_schedule(text) is 'Sends a schedule''s message now.';
@@ -2813,6 +3215,7 @@ comment on function sluice.shift_position(text,text,bigint,integer[],boolean,boo
 comment on function sluice.start_offset(integer,integer) is 'The first offset of a partition that retention has left.';
 comment on function sluice.take_duty(integer,text) is 'Takes a duty under a new epoch.';
 comment on function sluice.take_over(integer,integer,integer) is 'Takes a position over under a new epoch, and tells what may have ended its last owner.';
+comment on function sluice.take_over_leases(integer,integer[],integer,bigint) is 'Takes over ranges of a shared group that nobody works on any more.';
 comment on function sluice.take_position(integer,integer) is 'Takes a position over under a new epoch.';
 comment on function sluice.time_of_ms(bigint) is 'Internal: milliseconds since 1970 as a time.';
 comment on function sluice.topic_number(text) is 'Internal: the number of a topic; refuses a name that is none.';
@@ -2821,6 +3224,7 @@ comment on index sluice.delayed_due is 'What is due next, and in which order.';
 comment on schema sluice is 'Sluice, a message broker inside Postgres: its tables, views and functions.';
 comment on schema sluice_log is 'Sluice: the tables and append functions of topics, named by topic number. Read topics.<name> instead.';
 comment on schema topics is 'Sluice: a view per topic that shows its messages one by one.';
+comment on sequence sluice.claim_number is 'A number for every time a member takes a message that failed in hand.';
 comment on sequence sluice.producer_number is 'A number for every producer that opens; with its record sequence it makes up the id of a record.';
 comment on table sluice."position" is 'How far a group is in a partition. See the views sluice.groups and sluice.lag.';
 comment on table sluice.audit is 'Every administrative act, written in the transaction of the act. See the view sluice.audits.';
@@ -2830,11 +3234,13 @@ comment on table sluice.deduplication is 'Message ids that were sent within thei
 comment on table sluice.delayed is 'Messages that are not due yet. A row is here if and only if its message is neither in the log nor recalled. See the view sluice.delayed_messages.';
 comment on table sluice.done is 'Messages done in their handler''s transaction and not yet folded into the position.';
 comment on table sluice.duty is 'What one process at a time does for all. The session lock (1936487686, duty) picks it, the epoch fences it.';
+comment on table sluice.group_topic is 'How a group works on a topic. One that works on it in one way cannot work in another.';
 comment on table sluice.guard is 'What a topic refuses, forgets and bounds; a topic without a row does none of it. See the view sluice.guards.';
 comment on table sluice.guarded_append is 'What producers were told, for an hour: one whose answer was lost asks again and hears the same.';
 comment on table sluice.handed_out is 'Messages that saw processes end, and how often they were handed over since; gone when the position has passed them.';
 comment on table sluice.held is 'Messages of transactions that wait because their topic is full. As with sluice.outbox: a row is here if and only if its message is not in the log.';
 comment on table sluice.idempotence is 'Keys whose effect a group has had: a row commits with the effect. Expired rows are removed by the retention duty.';
+comment on table sluice.lease is 'A range of offsets that a member of a shared group works on. Gone when all of it is done. See the view sluice.pending.';
 comment on table sluice.member is 'A process that consumes. It lives while its session holds the advisory lock (1936487685, member).';
 comment on table sluice.migrations is 'The migrations that were applied to this database, one row each, written in the transaction of the migration.';
 comment on table sluice.outbox is 'Messages of transactions, on their way into the log. A row is here if and only if its message is not in the log.';
@@ -2845,6 +3251,7 @@ comment on table sluice.retry is 'Messages that failed and wait to be handed ove
 comment on table sluice.schedule is 'What is sent by the clock. See the view sluice.schedules.';
 comment on table sluice.segment is 'A slice of a topic in time: sluice_log.topic_<topic>_segment_<segment>. The highest one is appended to.';
 comment on table sluice.segment_start is 'Where each partition begins in a segment, so that dropping older segments never restarts an offset.';
+comment on table sluice.shared_retry is 'A message of a shared group that failed, or whose process died, until it is done or given up. See the view sluice.shared_retries.';
 comment on table sluice.subscription is 'Which groups a member takes part in, and for which topics.';
 comment on table sluice.topic is 'A topic: its number, its name and how it is kept. See the view sluice.topics.';
 comment on view sluice.audits is 'Sluice: who did what: redrive, discard, purge, edit, consume again, reset, shift, clone, pause, resume. Written in the transaction of the act.';
@@ -2852,12 +3259,15 @@ comment on view sluice.dead_letters is 'Sluice: what a group could not handle: t
 comment on view sluice.delayed_messages is 'Sluice: messages that are not due yet; sluice.recall(id) takes one back.';
 comment on view sluice.groups is 'Sluice: each group''s lag over all partitions of a topic.';
 comment on view sluice.guards is 'Sluice: topics that refuse, forget or bound, and how full they are.';
+comment on view sluice.idle_members is 'Sluice: members that stand by: their group has more of them than the topic has partitions, or one active only.';
 comment on view sluice.lag is 'Sluice: how far each group is in each partition, and who works on it.';
 comment on view sluice.leaders is 'Sluice: which process does what one does for all: relay moves the outbox into the log, retention drops old segments, delays moves what is due into the log, schedules sends by the clock.';
 comment on view sluice.members is 'Sluice: the processes that consume. One with partitions = 0 is idle: there are more members than partitions.';
 comment on view sluice.partitions is 'Sluice: where the log of each partition begins and ends.';
 comment on view sluice.pauses is 'Sluice: what hands over nothing at present: groups (topic null), topics of a group (partition null), or partitions.';
+comment on view sluice.pending is 'Sluice: what members of shared groups have in hand, by range: handed out or about to be, and not acknowledged.';
 comment on view sluice.redriven_messages is 'Sluice: messages that a group handles once more and that wait for it: redriven dead letters, and what was to be consumed again.';
 comment on view sluice.retries is 'Sluice: messages that failed and wait to be handed over again, and what waits for them.';
 comment on view sluice.schedules is 'Sluice: what is sent by the clock, when it runs next and when it ran last.';
+comment on view sluice.shared_retries is 'Sluice: messages of shared groups that failed and wait for their next attempt, or are in hand again.';
 comment on view sluice.topics is 'Sluice: every topic, how it is kept and how much room it takes.';

@@ -7,7 +7,9 @@ const families: Readonly<Record<string, number>> = { U: 7, M: 6, K: 15, R: 11, Q
 /** The rows that must not be open any more. */
 const shown = [
   "U1",
+  "M1",
   "M2",
+  "M3",
   "M4",
   "M5",
   "K1",
@@ -28,6 +30,7 @@ const shown = [
   "R11",
   "Q1",
   "Q2",
+  "Q5",
   "Q6",
   "Q11",
   "N1",

@@ -82,3 +82,25 @@ test("[K5] a topic without a subscriber has no owner, and members beyond the par
   const crowd = [1, 2, 3].map((member) => ({ topic: 1, member }));
   expect([...assignSticky(positions, crowd)]).toHaveLength(1);
 });
+
+test("[Q5] a single active member gets everything: the one that has most, else the oldest; when it leaves, the next", () => {
+  fc.assert(
+    fc.property(cluster, ({ positions, subscriptions, members }) => {
+      for (const topic of new Set(positions.map((position) => position.topic))) {
+        const ofTopic = positions.filter((position) => position.topic === topic);
+        const asked = subscriptions.filter((one) => one.topic === topic).map((one) => ({ ...one, singleActive: true }));
+        const assignment = assignSticky(ofTopic, asked);
+        const [active, ...others] = [...new Set(assignment.values())];
+        expect(others).toEqual([]);
+        const held = (member: number) => ofTopic.filter(({ owner }) => owner === member).length;
+        for (const member of members) expect(held(active ?? -1)).toBeGreaterThanOrEqual(held(member));
+        const left = assignSticky(
+          ofTopic.map((one) => ({ ...one, owner: active ?? null })),
+          asked.filter(({ member }) => member !== active),
+        );
+        const rest = members.filter((member) => member !== active).sort((a, b) => a - b);
+        expect([...new Set(left.values())]).toEqual(rest.slice(0, 1));
+      }
+    }),
+  );
+});

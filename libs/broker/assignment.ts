@@ -10,11 +10,15 @@ export interface AssignablePosition {
 export interface LiveSubscription {
   readonly topic: number;
   readonly member: number;
+  /** One member is to own all partitions of the group and topic; the others stand by. Default false. */
+  readonly singleActive?: boolean;
 }
 
 /**
  * Who should own what in one group: every position of a topic that has a live subscriber gets one, members differ by at
  * most one within a topic, and a position stays where it is unless that would break the balance (KIP-54's stickiness).
+ * Where a subscriber asks for a single active member, the one that has most of the topic already gets all of it, else the
+ * oldest.
  *
  * A pure function of rows that every member reads alike, so there is no coordinator; members that read at different
  * moments may disagree for one round, and the ownership lock settles it.
@@ -28,16 +32,23 @@ export function assignSticky(
   const assignment = new Map<number, number>();
   const load = new Map<number, number>();
   for (const topic of [...new Set(positions.map((position) => position.topic))].sort(ascending)) {
-    const members = subscriptions.filter((subscription) => subscription.topic === topic).map(({ member }) => member);
+    const subscribed = subscriptions.filter((subscription) => subscription.topic === topic);
+    const members = [...new Set(subscribed.map(({ member }) => member))];
     if (members.length === 0) continue;
-    assignTopic(
-      positions.filter((position) => position.topic === topic).sort((a, b) => a.position - b.position),
-      [...new Set(members)],
-      load,
-      assignment,
-    );
+    const ofTopic = positions.filter((position) => position.topic === topic).sort((a, b) => a.position - b.position);
+    const isSingle = subscribed.some(({ singleActive }) => singleActive === true);
+    assignTopic(ofTopic, isSingle ? [activeMember(ofTopic, members)] : members, load, assignment);
   }
   return assignment;
+}
+
+/** The one that holds most; among equals the oldest, whose number is the lowest. */
+function activeMember(positions: readonly AssignablePosition[], members: readonly number[]): number {
+  const held = (member: number) => positions.filter(({ owner }) => owner === member).length;
+  return members.reduce((best, member) => {
+    const more = held(member) - held(best);
+    return more > 0 || (more === 0 && member < best) ? member : best;
+  });
 }
 
 function assignTopic(

@@ -1,6 +1,7 @@
 import { SluiceError } from "@sluice/kernel";
 import { arrayLiteral, type Pool, textArrayLiteral } from "@sluice/store";
 import type { AssignablePosition, LiveSubscription } from "./assignment.ts";
+import { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 import addDeadLetterStatement from "./sql/add-dead-letter.sql" with { type: "text" };
 import commitStatement from "./sql/commit-positions.sql" with { type: "text" };
 import ensurePositionsStatement from "./sql/ensure-positions.sql" with { type: "text" };
@@ -33,9 +34,6 @@ export interface TakenPosition {
   /** Processes that ended while the position was below `suspectTo`. */
   readonly crashes: number;
 }
-
-/** From the first offset up to, but not including, the second. */
-export type OffsetRange = readonly [from: number, to: number];
 
 /** A position to be written. */
 export interface PositionCommit {
@@ -94,9 +92,11 @@ export class Groups {
   }> {
     const list = arrayLiteral(groups);
     const [subscriptions, positions] = await Promise.all([
-      this.#pool.query<{ group: number; topic: number; member: number }>("surveying groups", subscriptionsStatement, [
-        list,
-      ]),
+      this.#pool.query<{ group: number; topic: number; member: number; singleActive: boolean }>(
+        "surveying groups",
+        subscriptionsStatement,
+        [list],
+      ),
       this.#pool.query<GroupPosition & Readonly<Record<string, unknown>>>("surveying groups", positionsStatement, [
         list,
       ]),
@@ -163,13 +163,4 @@ export class Groups {
       letter.attempts,
     ]);
   }
-}
-
-/** `{[3,5),[7,8)}` as ranges. */
-function parseMultirange(text: string): OffsetRange[] {
-  return [...text.matchAll(/\[(\d+),(\d+)\)/g)].map((match): OffsetRange => [Number(match[1]), Number(match[2])]);
-}
-
-function multirangeText(ranges: readonly OffsetRange[]): string {
-  return `{${ranges.map(([from, to]) => `[${from},${to})`).join(",")}}`;
 }

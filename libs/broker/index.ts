@@ -23,16 +23,18 @@ export {
   type DeadLetter,
   type GroupPosition,
   Groups,
-  type OffsetRange,
   type PositionCommit,
   type TakenPosition,
 } from "./groups.ts";
 export type { KeptDeadLetter } from "./kept-dead-letter.ts";
 export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } from "./members.ts";
+export { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 export { Pace } from "./pace.ts";
 export { type OwnedPosition, type RedrivenMessage, RedrivenMessages, type SettleOutcome } from "./redriven.ts";
+export { type GroupMode, type Registration, registerConsumer } from "./registration.ts";
 export { Relay } from "./relay.ts";
 export { requireGroup } from "./require-group.ts";
+export { retentionBounds, trimTopics } from "./retention.ts";
 export {
   type BegunRetry,
   type PutOff,
@@ -41,3 +43,12 @@ export {
   type WaitingRetry,
 } from "./retries.ts";
 export { declareSchedule, Schedules } from "./schedules.ts";
+export {
+  type Lease,
+  type LeaseAcknowledgement,
+  type MovedMessage,
+  type MoveOutcome,
+  SharedLeases,
+  type SharedPosition,
+} from "./shared-leases.ts";
+export { type RetryClaim, SharedRetries, type TakenRetry } from "./shared-retries.ts";

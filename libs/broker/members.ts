@@ -21,9 +21,15 @@ export async function addMember(session: Session, name: string, leaseMs: number)
   return member;
 }
 
-/** Takes part in a group for a topic. */
-export async function subscribe(session: Session, member: number, group: number, topic: number): Promise<void> {
-  await session.query("subscribing", subscribeStatement, [member, group, topic]);
+/** Takes part in a group for a topic, whose partitions one member is to own (`singleActive`) or all. */
+export async function subscribe(
+  session: Session,
+  member: number,
+  group: number,
+  topic: number,
+  singleActive = false,
+): Promise<void> {
+  await session.query("subscribing", subscribeStatement, [member, group, topic, singleActive]);
 }
 
 /** Renews the lease over the member's own session, which also keeps the server from ending it. */

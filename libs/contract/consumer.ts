@@ -14,6 +14,9 @@ export type Handler<Value> = (context: HandlerContext<Value>) => void | Promise<
 /** How a group's position is written; see {@link ConsumerOptions.commit}. */
 export type CommitMode = "interval" | "explicit";
 
+/** Who gets a message, and in which order; see {@link ConsumerOptions.mode}. */
+export type ConsumerMode = "ordered" | "keyed" | "shared" | "broadcast";
+
 /** What a consumer may be declared with. */
 export interface ConsumerOptions<Value> {
   /** Who consumes: members with the same group share the topic, every group sees all of it. 1 to 120 characters. */
@@ -21,15 +24,21 @@ export interface ConsumerOptions<Value> {
   /**
    * `"ordered"` (the default): one message of a partition at a time; a failing one blocks its partition.
    * `"keyed"`: up to `concurrency` at a time per partition, never two of one key; a failing one blocks its key only.
+   * `"shared"`: any member takes any message, in no order; a failing one blocks nobody.
+   * `"broadcast"`: every member gets every message, in order as when keyed.
    */
-  readonly mode?: "ordered" | "keyed";
-  /** Messages of one partition in the handler at once, 1 to 10,000. Default 1 when ordered, 16 when keyed. */
+  readonly mode?: ConsumerMode;
+  /**
+   * Messages in the handler at once, 1 to 10,000: of one partition, in mode `"shared"` of the topic. Default 1 when ordered or
+   * broadcast, 16 when keyed or shared.
+   */
   readonly concurrency?: number;
   /** Tries again after a throw. `attempts` counts the first one too; default 5. Default backoff: 1 s doubling to 5 min. */
   readonly retry?: { readonly attempts?: number; readonly backoff?: Backoff };
   /**
    * After the last attempt, and at once for a record that does not fit the schema: `"dead-letter"` (the default) keeps it
-   * in `sluice.dead_letters` and goes on, `"drop"` goes on, `"pause"` pauses the partition until `sluice.groups.resume`.
+   * in `sluice.dead_letters` and goes on, `"drop"` goes on, `"pause"` pauses the partition until `sluice.groups.resume` (in
+   * mode `"shared"` it stops this process's part in the group until it restarts).
    */
   readonly onExhausted?: "dead-letter" | "drop" | "pause";
   /**
@@ -37,17 +46,21 @@ export interface ConsumerOptions<Value> {
    * `"dead-letter"` keeps it in `sluice.dead_letters` with the reason `expired`. The handler does not see it either way.
    */
   readonly onExpired?: "drop" | "dead-letter";
-  /** Where a group begins that has no position yet: also `{ offset }` or `{ time }`. Default `"earliest"`. */
+  /**
+   * Where a group begins that has no position yet: also `{ offset }` or `{ time }`. Default `"earliest"`; for `"broadcast"`, whose
+   * members begin there whenever they start, `"latest"`.
+   */
   readonly start?: Place;
   /**
    * `"interval"` (the default): positions are written every `commitInterval` for what is done.
    * `"explicit"`: only what `await c.commit()` was called for is written; the rest is delivered again after a restart.
-   * In both, a handler that opens `c.tx()` commits its position in that transaction.
+   * In both, a handler that opens `c.tx()` commits its position in that transaction. Not for `"shared"`, where each message
+   * counts by itself, nor for a broadcast without `instance`, which keeps no position.
    */
   readonly commit?: CommitMode;
   /** Default 250 ms. After a crash, at most what was done within it is delivered again. */
   readonly commitInterval?: Duration;
-  /** Records that may wait in memory per partition, 1 to 100,000. Default 4,096. */
+  /** Records that may wait in memory, 1 to 100,000: per partition, in mode `"shared"` of the topic. Default 4,096. */
   readonly prefetch?: number;
   /** How fast the group may go, over all its processes. Default: as fast as it can. */
   readonly rateLimit?: RateLimit;
@@ -56,6 +69,21 @@ export interface ConsumerOptions<Value> {
    * The database decides; the others are done at once. Default: all. See docs/filters.md.
    */
   readonly filter?: string;
+  /**
+   * One member owns all partitions; the others stand by, and one of them takes over when it goes. For `"ordered"` and
+   * `"keyed"`. Default false.
+   */
+  readonly singleActive?: boolean;
+  /**
+   * Retention keeps what this group has not handled, whatever its age and the log's size. Default false: it drops, and the group is
+   * warned. The declaration that was started last counts.
+   */
+  readonly protect?: boolean;
+  /**
+   * For `"broadcast"`: the name of this member, 1 to 60 characters. Its position is kept under the group `<group>/<instance>`, and
+   * it goes on there after a restart. Default: none, and it begins at `start` every time.
+   */
+  readonly instance?: string;
   /** What happens to each message. */
   readonly handler: Handler<Value>;
 }
@@ -64,7 +92,7 @@ export interface ConsumerOptions<Value> {
 export interface Consumer<Value> {
   readonly topic: Topic<Value>;
   readonly group: string;
-  readonly mode: "ordered" | "keyed";
+  readonly mode: ConsumerMode;
   readonly concurrency: number;
   readonly attempts: number;
   readonly backoff: Backoff;
@@ -77,6 +105,9 @@ export interface Consumer<Value> {
   readonly prefetch: number;
   readonly rateLimit: RateLimit | undefined;
   readonly filter: Filter | undefined;
+  readonly singleActive: boolean;
+  readonly protect: boolean;
+  readonly instance: string | null;
   readonly handler: Handler<Value>;
 }
 
@@ -130,6 +161,9 @@ export function consumer<Value>(
   options: ConsumerOptions<Value>,
 ): Consumer<Value> | PatternConsumer<Value> {
   const problems = consumerProblems(options);
+  if ("pattern" in from && (options.mode === "shared" || options.mode === "broadcast")) {
+    problems.push({ path: "mode", message: 'must be "ordered" or "keyed" for a pattern of topics' });
+  }
   if (problems.length > 0) {
     const source = "pattern" in from ? `pattern ${from.pattern}` : `topic ${from.name}`;
     const subject = `consumer ${JSON.stringify(options.group)} of ${source} is not declared well:`;
@@ -146,17 +180,20 @@ function consumerOf<Value>(from: Topic<Value>, options: ConsumerOptions<Value>):
     topic: from,
     group: options.group,
     mode,
-    concurrency: options.concurrency ?? (mode === "keyed" ? 16 : 1),
+    concurrency: options.concurrency ?? (mode === "keyed" || mode === "shared" ? 16 : 1),
     attempts: options.retry?.attempts ?? 5,
     backoff: options.retry?.backoff ?? exponential("1s", "5m"),
     onExhausted: options.onExhausted ?? "dead-letter",
     onExpired: options.onExpired ?? "drop",
-    start: placeText(options.start ?? "earliest") ?? "earliest",
+    start: placeText(options.start ?? (mode === "broadcast" ? "latest" : "earliest")) ?? "earliest",
     commit: options.commit ?? "interval",
     commitIntervalMs: parseDurationMs(options.commitInterval ?? "250ms") ?? 250,
     prefetch: options.prefetch ?? 4_096,
     rateLimit: options.rateLimit,
     filter,
+    singleActive: options.singleActive ?? false,
+    protect: options.protect ?? false,
+    instance: options.instance ?? null,
     handler: options.handler,
   };
 }
@@ -174,9 +211,15 @@ function consumerProblems(options: ConsumerOptions<never>): Problem[] {
     options.group.length >= 1 &&
     options.group.length <=
       limits.groupNameCharacters, "group", `must be 1 to ${limits.groupNameCharacters} characters`);
-  require(isOneOf(options.mode, "ordered", "keyed"), "mode", 'must be "ordered" or "keyed"');
+  require(isOneOf(
+    options.mode,
+    "ordered",
+    "keyed",
+    "shared",
+    "broadcast",
+  ), "mode", 'must be "ordered", "keyed", "shared" or "broadcast"');
   require(isCount(options.concurrency, 10_000), "concurrency", "must be a whole number from 1 to 10,000");
-  require(options.mode === "keyed" ||
+  require((options.mode ?? "ordered") !== "ordered" ||
     options.concurrency === undefined ||
     options.concurrency === 1, "concurrency", 'must be 1 in mode "ordered"; choose mode "keyed" for more');
   require(isCount(options.retry?.attempts, 1_000), "retry.attempts", "must be a whole number from 1 to 1,000");
@@ -197,6 +240,39 @@ function consumerProblems(options: ConsumerOptions<never>): Problem[] {
   problems.push(...rateLimitProblems(options.rateLimit, options.mode ?? "ordered"));
   const filter = options.filter === undefined ? undefined : readFilter(options.filter);
   if (filter !== undefined && "path" in filter) problems.push(filter);
+  problems.push(...modeProblems(options));
   require(typeof options.handler === "function", "handler", "must be a function");
+  return problems;
+}
+
+/** What fits one mode only. */
+function modeProblems(options: ConsumerOptions<never>): Problem[] {
+  const problems: Problem[] = [];
+  const require = (holds: boolean, path: string, message: string) => {
+    if (!holds) problems.push({ path, message });
+  };
+  const { mode = "ordered", instance } = options;
+  const isFlag = (value: unknown) => value === undefined || typeof value === "boolean";
+  const keepsNoPosition = mode === "broadcast" && instance === undefined;
+  require(isFlag(options.singleActive), "singleActive", "must be true or false");
+  require(options.singleActive !== true ||
+    mode === "ordered" ||
+    mode === "keyed", "singleActive", 'is for the modes "ordered" and "keyed"');
+  require(isFlag(options.protect), "protect", "must be true or false");
+  require(options.protect !== true ||
+    !keepsNoPosition, "protect", "needs an instance: a broadcast keeps no position without");
+  require(options.commit !== "explicit" ||
+    (mode !== "shared" &&
+      !keepsNoPosition), "commit", 'cannot be "explicit" in this mode: no position follows what was handled');
+  const hasOwners = mode === "ordered" || mode === "keyed";
+  require(options.filter === undefined || hasOwners, "filter", 'is for the modes "ordered" and "keyed"');
+  require(options.rateLimit === undefined || hasOwners, "rateLimit", 'is for the modes "ordered" and "keyed"');
+  require(instance === undefined || mode === "broadcast", "instance", 'is for the mode "broadcast"');
+  require(instance === undefined ||
+    /^[^/]{1,60}$/.test(instance), "instance", 'must be 1 to 60 characters without "/"');
+  require(instance === undefined ||
+    typeof options.group !== "string" ||
+    options.group.length + instance.length <
+      limits.groupNameCharacters, "instance", `makes the group's name longer than ${limits.groupNameCharacters} characters`);
   return problems;
 }

@@ -5,6 +5,7 @@ export {
   type AnyPatternConsumer,
   type CommitMode,
   type Consumer,
+  type ConsumerMode,
   type ConsumerOf,
   type ConsumerOptions,
   consumer,

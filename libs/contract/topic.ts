@@ -23,8 +23,13 @@ export interface TopicOptions<Value> extends GuardOptions<Value> {
     readonly time?: Duration;
     /** The oldest segments go while the topic takes more than this on disk. */
     readonly bytes?: number;
+    /**
+     * The topic is a queue: a segment goes as soon as every group that has a position in the topic has passed it. While no
+     * group has, nothing goes. `time` and `bytes`, where they are given, bound it all the same. Default false.
+     */
+    readonly consumed?: boolean;
   };
-  /** When a segment is closed and the next begun: at this age or this size. Default one day, 1 GiB. */
+  /** When a segment is closed and the next begun: at this age or this size. Default one day (a minute for a queue), 1 GiB. */
   readonly segment?: { readonly time?: Duration; readonly bytes?: number };
   /** Bytes of one value as JSON; default and most 1 MiB. */
   readonly maxValueBytes?: number;
@@ -53,6 +58,7 @@ export interface TopicStorage {
   readonly compression: "auto" | "pglz" | "none";
   readonly retentionMs: number | null;
   readonly retentionBytes: number | null;
+  readonly retentionConsumed: boolean;
   readonly segmentMs: number;
   readonly segmentBytes: number;
 }
@@ -97,7 +103,8 @@ export function topic<Value>(name: string, options: TopicOptions<Value>): Topic<
       compression: options.compression ?? "auto",
       retentionMs: options.retention?.time === undefined ? null : (parseDurationMs(options.retention.time) ?? null),
       retentionBytes: options.retention?.bytes ?? null,
-      segmentMs: parseDurationMs(options.segment?.time ?? "1d") ?? 0,
+      retentionConsumed: options.retention?.consumed ?? false,
+      segmentMs: parseDurationMs(options.segment?.time ?? (options.retention?.consumed === true ? "1m" : "1d")) ?? 0,
       segmentBytes: options.segment?.bytes ?? 2 ** 30,
     },
     guards: toGuards(options),
@@ -128,6 +135,9 @@ function topicProblems<Value>(name: string, options: TopicOptions<Value>): Probl
     options.retention?.bytes,
     Number.MAX_SAFE_INTEGER,
   ), "retention.bytes", "must be a whole number of bytes above zero");
+  require([undefined, true, false].includes(
+    options.retention?.consumed,
+  ), "retention.consumed", "must be true or false");
   require(isSpan(options.segment?.time), "segment.time", 'must be a duration above zero, such as "1d"');
   require(isCount(
     options.segment?.bytes,

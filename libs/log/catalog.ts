@@ -1,6 +1,7 @@
 import type { AnyTopic } from "@sluice/contract";
 import { SluiceError } from "@sluice/kernel";
 import type { Pool } from "@sluice/store";
+import createQueueStatement from "./sql/create-queue.sql" with { type: "text" };
 import createTopicStatement from "./sql/create-topic.sql" with { type: "text" };
 import findTopicStatement from "./sql/find-topic.sql" with { type: "text" };
 import guardTopicStatement from "./sql/guard-topic.sql" with { type: "text" };
@@ -105,7 +106,8 @@ async function find(pool: Pool, topic: AnyTopic): Promise<TopicRow | undefined> 
 
 async function create(pool: Pool, topic: AnyTopic): Promise<TopicRow | undefined> {
   const { encoding, compression, retentionMs, retentionBytes, segmentMs, segmentBytes } = topic.storage;
-  await pool.query(`creating topic ${topic.name}`, createTopicStatement, [
+  const statement = topic.storage.retentionConsumed ? createQueueStatement : createTopicStatement;
+  await pool.query(`creating topic ${topic.name}`, statement, [
     topic.name,
     topic.partitions,
     encoding,

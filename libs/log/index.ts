@@ -12,6 +12,7 @@ export type {
   ReadRequest,
   ReadResult,
   RecordAttributes,
+  TrimBounds,
   TrimReport,
 } from "./log.ts";
 export { PostgresLog } from "./postgres-log.ts";

@@ -24,7 +24,7 @@ export interface Log {
   /** The first offset that was appended at a time (milliseconds since 1970) or later; the end when there is none. */
   offsetAt(partition: PartitionName, timeMs: number): Promise<number>;
   /** Closes segments that are old or large enough and drops those that retention no longer needs. */
-  trim(topic: TopicEntry): Promise<TrimReport>;
+  trim(topic: TopicEntry, bounds?: TrimBounds): Promise<TrimReport>;
 }
 
 /** A partition of a topic, by number. */
@@ -162,6 +162,14 @@ export interface RecordAttributes {
   readonly id?: string;
   /** How long after its append it may be handed over, in milliseconds. */
   readonly timeToLive?: number;
+}
+
+/** What readers ask of retention, an offset per partition; `null`: no reader asks anything there. */
+export interface TrimBounds {
+  /** Nothing from here on is dropped, whatever its age and size. */
+  readonly keepFrom?: readonly (number | null)[];
+  /** What lies below may go whatever its age and size: the topic is a queue. Default: only age and size count. */
+  readonly dropBelow?: readonly (number | null)[];
 }
 
 /** What retention did to a topic. */

@@ -12,6 +12,7 @@ import type {
   PartitionName,
   ReadRequest,
   ReadResult,
+  TrimBounds,
   TrimReport,
 } from "./log.ts";
 import { trimTopic } from "./retention.ts";
@@ -82,7 +83,7 @@ export class PostgresLog implements Log {
     return Number(rows[0]?.offset ?? 0);
   }
 
-  trim(topic: TopicEntry): Promise<TrimReport> {
-    return trimTopic(this.#pool, topic);
+  trim(topic: TopicEntry, bounds: TrimBounds = {}): Promise<TrimReport> {
+    return trimTopic(this.#pool, topic, bounds);
   }
 }

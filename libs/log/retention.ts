@@ -1,7 +1,7 @@
 import { SluiceError } from "@sluice/kernel";
-import type { Pool } from "@sluice/store";
+import { type Pool, textArrayLiteral } from "@sluice/store";
 import type { TopicEntry } from "./catalog.ts";
-import type { TrimReport } from "./log.ts";
+import type { TrimBounds, TrimReport } from "./log.ts";
 import forgetStatement from "./sql/forget-segment.sql" with { type: "text" };
 import orphansStatement from "./sql/orphaned-segments.sql" with { type: "text" };
 import rollStatement from "./sql/roll-segment.sql" with { type: "text" };
@@ -12,18 +12,19 @@ const lockTimeoutMs = 1_000;
 
 /**
  * Rolls a topic's newest segment when it is old or large enough, and drops segments that its retention no longer needs:
- * whole, oldest first, never the newest.
+ * whole, oldest first, never the newest, and none that holds something from `keepFrom` on. With `dropBelow` it is a queue: a segment
+ * goes as soon as all of it lies below.
  *
  * A segment is taken off the list first, then detached without blocking readers of its siblings, then dropped; each step
  * can be repeated, so a crash between two of them leaves nothing but a table that the next call removes. A lock that is
  * not to be had within a second is given up; the next call tries again.
  */
-export async function trimTopic(pool: Pool, topic: TopicEntry): Promise<TrimReport> {
+export async function trimTopic(pool: Pool, topic: TopicEntry, bounds: TrimBounds): Promise<TrimReport> {
   await dropOrphans(pool, topic);
   const candidates = await pool.query<{ segment: number; roll: boolean; drop: boolean }>(
     `looking for old segments of topic ${topic.name}`,
     candidatesStatement,
-    [topic.number],
+    [topic.number, offsetsLiteral(bounds.keepFrom), offsetsLiteral(bounds.dropBelow)],
   );
   let rolled = false;
   const dropped: number[] = [];
@@ -40,6 +41,10 @@ export async function trimTopic(pool: Pool, topic: TopicEntry): Promise<TrimRepo
   }
   if (dropped.length > 0) await dropOrphans(pool, topic);
   return { rolled, dropped };
+}
+
+function offsetsLiteral(offsets: readonly (number | null)[] | undefined): string | null {
+  return offsets === undefined ? null : textArrayLiteral(offsets.map((offset) => offset?.toString() ?? null));
 }
 
 async function isEmpty(pool: Pool, topic: TopicEntry, segment: number): Promise<boolean> {

@@ -2,7 +2,7 @@ import { declareSchedule, Groups } from "@sluice/broker";
 import type { AnyConsumer, AnyPatternConsumer, AnyTopic, Schedule } from "@sluice/contract";
 import { type Duration, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { Pool } from "@sluice/store";
-import { HandlerTransactions, type JoinedConsumer, Worker } from "@sluice/worker";
+import { HandlerTransactions, type JoinedConsumer, joinConsumer, Worker } from "@sluice/worker";
 import { asSluice, type ConnectOptions, closeConnection, openConnection, type Sluice } from "./connect.ts";
 import { PatternWatch } from "./pattern-watch.ts";
 
@@ -114,7 +114,7 @@ async function start(
     const joined: JoinedConsumer[] = [];
     for (const consumer of consumers) {
       const { entry } = await connection.producer.openTopic(consumer.topic);
-      joined.push({ consumer, entry, group: await groups.join(consumer.group, entry.number, consumer.start) });
+      joined.push(await joinConsumer(connection.pool, groups, consumer, entry));
     }
     for (const schedule of options.schedules ?? []) {
       const { entry } = await connection.producer.openTopic(schedule.topic);

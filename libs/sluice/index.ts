@@ -27,6 +27,7 @@ export {
   type CommitMode,
   type ConsumedRecord,
   type Consumer,
+  type ConsumerMode,
   type ConsumerOf,
   type ConsumerOptions,
   consumer,

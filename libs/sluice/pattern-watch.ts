@@ -3,7 +3,7 @@ import type { AnyPatternConsumer } from "@sluice/contract";
 import { type Clock, type Logger, toError } from "@sluice/kernel";
 import { listTopics, type TopicEntry } from "@sluice/log";
 import type { Pool } from "@sluice/store";
-import type { JoinedConsumer } from "@sluice/worker";
+import { type JoinedConsumer, joinConsumer } from "@sluice/worker";
 
 /** How often the list of topics is looked at, in milliseconds. */
 const watchMs = 500;
@@ -97,10 +97,11 @@ export class PatternWatch {
       });
       return undefined;
     }
-    const number = await this.#context.groups.join(group, entry.number, isFirst ? one.start : "earliest");
+    const { pool, groups } = this.#context;
+    const joined = await joinConsumer(pool, groups, isFirst ? one : { ...one, start: "earliest" }, entry);
     this.#taken.add(name);
     this.#context.logger.log("info", "a topic of the pattern was found", fields);
-    return { consumer: one, entry, group: number };
+    return joined;
   }
 }
 

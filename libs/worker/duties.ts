@@ -1,6 +1,16 @@
-import { Delays, type Doorbell, Duty, forgetExpired, Pace, Relay, refreshDepths, Schedules } from "@sluice/broker";
+import {
+  Delays,
+  type Doorbell,
+  Duty,
+  forgetExpired,
+  Pace,
+  Relay,
+  refreshDepths,
+  Schedules,
+  trimTopics,
+} from "@sluice/broker";
 import type { Logger } from "@sluice/kernel";
-import { type Log, listTopics } from "@sluice/log";
+import type { Log } from "@sluice/log";
 import type { Pool, Session } from "@sluice/store";
 
 /** How often old segments are looked for. */
@@ -29,7 +39,7 @@ export function standForDuties(session: Session, owner: string, context: DutiesC
       ...common,
       duty: "retention",
       round: async () => {
-        for (const entry of await listTopics(pool)) await log.trim(entry);
+        await trimTopics(pool, log, logger);
         await new Pace(pool).forget(forgottenPaces);
         await forgetExpired(pool);
         await refreshDepths(pool);

@@ -1,5 +1,6 @@
 export { HandlerTransactions } from "./consumer/handler-transaction.ts";
 export { type IdempotentOptions, idempotent } from "./consumer/idempotent.ts";
+export { joinConsumer } from "./joining.ts";
 export type { DelayOptions } from "./producer/delayed.ts";
 export { Producer, type ProducerOptions, type SendOptions } from "./producer/producer.ts";
 export { type ReadOptions, type ReadTime, readPartition } from "./reader.ts";

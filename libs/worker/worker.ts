@@ -20,9 +20,11 @@ import type { Log, TopicEntry } from "@sluice/log";
 import { type Pool, Session } from "@sluice/store";
 import { leastReserve } from "./consumer/hand-out-reserve.ts";
 import type { HandlerTransactions } from "./consumer/handler-transaction.ts";
+import { IdleReport } from "./consumer/idle-report.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";
 import { RateLimiter } from "./consumer/rate-limiter.ts";
+import { isAssigned, UnassignedConsumers } from "./consumer/unassigned-consumers.ts";
 import { standForDuties } from "./duties.ts";
 import { beat } from "./heartbeat.ts";
 
@@ -75,6 +77,8 @@ export class Worker {
   readonly #joined: JoinedConsumer[];
   /** How many of them this term has subscribed. */
   #subscribed = 0;
+  readonly #unassigned: UnassignedConsumers;
+  readonly #idle: IdleReport;
   readonly #owned = new Map<number, PartitionConsumer>();
   readonly #survey = new Signal();
   readonly #writer: PositionWriter;
@@ -93,6 +97,8 @@ export class Worker {
     this.#joined = [...joined];
     this.#options = options;
     this.#databaseClock = new DatabaseClock(context.pool);
+    this.#unassigned = new UnassignedConsumers(context, this.#joined, options.leaseMs);
+    this.#idle = new IdleReport(context.logger);
     this.#writer = new PositionWriter(context.groups, context.logger, () => this.#owned.values());
     this.#retries = new Retries(context.pool);
     const pace = new Pace(context.pool);
@@ -127,10 +133,13 @@ export class Worker {
    */
   async close(): Promise<boolean> {
     this.#closed = true;
-    const drained = await this.#drain([...this.#owned.values()]);
+    const { drainMs } = this.#options;
+    const ended = await Promise.all([this.#drain([...this.#owned.values()]), this.#unassigned.end(drainMs)]);
     this.#survey.raise();
     await this.#run;
-    return drained;
+    // What the term had just begun when the end came.
+    await this.#unassigned.end(0);
+    return ended.every(Boolean);
   }
 
   async #live(): Promise<void> {
@@ -170,6 +179,7 @@ export class Worker {
       this.#subscribed = 0;
       await this.#subscribe(session, member);
       stopHeartbeat = beat(session, member, { ...this.#options, ...this.#context });
+      if (!this.#closed) await this.#unassigned.begin(member);
       this.#duties = standForDuties(session, this.#options.name, this.#context);
       if (isFirst) this.#context.logger.log("info", "the worker is a member", { member, name });
       await this.#ownUntilEnd(session, member, isFirst);
@@ -211,8 +221,8 @@ export class Worker {
   /** Takes part for what was joined since the last look, and tells the others. */
   async #subscribe(session: Session, member: number): Promise<void> {
     while (this.#subscribed < this.#joined.length) {
-      const { group, entry } = this.#joined[this.#subscribed] as JoinedConsumer;
-      await subscribe(session, member, group, entry.number);
+      const { group, entry, consumer } = this.#joined[this.#subscribed] as JoinedConsumer;
+      await subscribe(session, member, group, entry.number, consumer.singleActive);
       this.#subscribed += 1;
       this.#context.doorbell.ringGroup(group);
     }
@@ -220,7 +230,8 @@ export class Worker {
 
   async #reassign(session: Session, member: number): Promise<void> {
     await this.#subscribe(session, member);
-    const numbers = [...new Set(this.#joined.map(({ group }) => group))];
+    const assigned = this.#joined.filter(({ consumer }) => isAssigned(consumer));
+    const numbers = [...new Set(assigned.map(({ group }) => group))];
     if (numbers.length === 0) return;
     const surveyedAt = performance.now();
     const { subscriptions, positions } = await this.#context.groups.survey(numbers);
@@ -234,6 +245,7 @@ export class Worker {
       for (const position of inGroup)
         if (assignment.get(position.position) === member) mine.set(position.position, position);
     }
+    this.#idle.note(assigned, [...mine.values()], subscriptions);
     const surplus = [...this.#owned.values()].filter((owned) => {
       const now = mine.get(owned.position);
       // Moved by somebody (an epoch of its own), or resumed after it had paused itself: taken anew, from where it is now.
@@ -249,7 +261,10 @@ export class Worker {
   }
 
   async #take(session: Session, member: number, position: GroupPosition): Promise<void> {
-    const joined = this.#joined.find(({ group, entry }) => group === position.group && entry.number === position.topic);
+    const joined = this.#joined.find(
+      ({ group, entry, consumer }) =>
+        group === position.group && entry.number === position.topic && isAssigned(consumer),
+    );
     if (joined === undefined || !(await session.tryLock("owner", position.position))) return;
     try {
       const taken = await this.#context.groups.take(position.position, member, leastReserve);
@@ -329,7 +344,7 @@ export class Worker {
 
   /** The session is gone, and every lock with it: stop, and let handlers end before the same partitions may be taken again. */
   async #abandon(): Promise<void> {
-    await this.#drain([...this.#owned.values()]);
+    await Promise.all([this.#drain([...this.#owned.values()]), this.#unassigned.endSharing(this.#options.drainMs)]);
     this.#owned.clear();
     await this.#writer.stop();
   }
@@ -350,6 +365,7 @@ export class Worker {
   #heard(payload: string): void {
     const ring = parseRing(payload);
     if (ring?.kind === "log") {
+      this.#unassigned.heard(ring.topic, ring.partitions);
       for (const consumer of this.#owned.values()) {
         if (consumer.entry.number === ring.topic && ring.partitions.includes(consumer.partition)) consumer.wake();
       }
@@ -364,6 +380,7 @@ export class Worker {
 
   /** Wakes whoever has something to read, in case no doorbell told: doorbells are hints. */
   async #poll(): Promise<void> {
+    this.#unassigned.poll();
     const consumers = [...this.#owned.values()];
     const ends = await this.#context.log.ends(
       consumers.map(({ entry, partition }) => ({ topic: entry.number, partition })),

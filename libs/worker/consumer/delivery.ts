@@ -1,5 +1,6 @@
 import { isSluiceError } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
+import type { SQL } from "drizzle-orm";
 import type { Expiry } from "./expiry.ts";
 import type { OpenTransaction } from "./handler-transaction.ts";
 import { Message, type MessageHome } from "./message.ts";
@@ -20,10 +21,10 @@ const done: Outcome = { kind: "done" };
 export interface DeliveryOwner extends MessageHome {
   readonly position: number;
   readonly epoch: number;
-  /** The number of the redriven message that is handed over, whose row is deleted instead of its offset marked. */
-  readonly redrivenNumber?: number;
   /** Absent where nothing expires: what was put off or redriven has had its turn. */
   readonly expiry?: Expiry;
+  /** The statement that marks a message as done in its handler's transaction, where it is not the position's own. */
+  mark?(offset: number): SQL;
   /** The message at `offset` was done in its handler's transaction: its position may be written whatever the commit mode. */
   transactionCommitted(offset: number): void;
 }
@@ -96,7 +97,7 @@ function succeed(owner: DeliveryOwner, message: Message): Outcome | Promise<Outc
 async function commit(owner: DeliveryOwner, message: Message, opening: Promise<OpenTransaction>): Promise<Outcome> {
   try {
     const transaction = await opening;
-    const outcome = await transaction.commit(owner.position, owner.epoch, message.offset, owner.redrivenNumber);
+    const outcome = await transaction.commit(owner.position, owner.epoch, message.offset, owner.mark?.(message.offset));
     if (outcome === "fenced") return { kind: "fenced" };
     owner.transactionCommitted(message.offset);
     return done;

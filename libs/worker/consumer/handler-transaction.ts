@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { type Deferred, deferred, SluiceError, toError } from "@sluice/kernel";
 import { explain, guardTransactions, type Pool, withDeadline } from "@sluice/store";
-import { sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
 
 type HandlerDatabase = PostgresJsDatabase<Record<string, never>>;
@@ -81,16 +81,14 @@ export class OpenTransaction {
    * Marks the message as done and commits, or rolls back when it cannot be marked. When it throws, nothing is known to have
    * been committed; handing the message over again is safe, because the mark is there if it was.
    *
-   * @param redriven the number of a message beside the log, whose row is deleted instead
+   * @param mark another statement that marks it; gives `outcome`
    */
-  async commit(position: number, epoch: number, offset: number, redriven?: number): Promise<MarkOutcome> {
+  async commit(position: number, epoch: number, offset: number, mark?: SQL): Promise<MarkOutcome> {
     if (this.#isOver)
       throw new SluiceError("DATABASE_UNREACHABLE", "the connection of a handler's transaction is gone");
     try {
       const marking = this.tx.execute<{ outcome: MarkOutcome }>(
-        redriven === undefined
-          ? sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`
-          : sql`select sluice.mark_redriven(${position}, ${epoch}::bigint, ${redriven}::bigint) as outcome`,
+        mark ?? sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
       );
       const rows = await withDeadline(marking, commitTimeoutMs, "marking a message as done");
       const outcome = rows[0]?.outcome ?? "fenced";

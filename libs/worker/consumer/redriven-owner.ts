@@ -1,6 +1,7 @@
 import type { RedrivenMessage } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import type { ReadBatch } from "@sluice/log";
+import { type SQL, sql } from "drizzle-orm";
 import type { DeliveryOwner } from "./delivery.ts";
 import type { HandlerTransactions } from "./handler-transaction.ts";
 import type { KeyedTask } from "./keyed-queue.ts";
@@ -39,7 +40,7 @@ export class RedrivenOwner implements DeliveryOwner {
   readonly epoch: number;
   readonly signal: AbortSignal;
   readonly transactions: HandlerTransactions;
-  readonly redrivenNumber: number;
+  readonly #number: number;
   readonly #settle: () => Promise<void>;
   /** Whether its row is gone already. */
   isSettled = false;
@@ -52,8 +53,13 @@ export class RedrivenOwner implements DeliveryOwner {
     this.epoch = home.epoch;
     this.signal = home.signal;
     this.transactions = home.transactions;
-    this.redrivenNumber = number;
+    this.#number = number;
     this.#settle = settle;
+  }
+
+  /** Its row goes in the handler's transaction. */
+  mark(): SQL {
+    return sql`select sluice.mark_redriven(${this.position}, ${this.epoch}::bigint, ${this.#number}::bigint) as outcome`;
   }
 
   transactionCommitted(): void {

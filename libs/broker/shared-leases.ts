@@ -1,0 +1,155 @@
+import { SluiceError } from "@sluice/kernel";
+import { arrayLiteral, type Pool, textArrayLiteral } from "@sluice/store";
+import { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
+import acknowledgeStatement from "./sql/acknowledge-leases.sql" with { type: "text" };
+import leaseStatement from "./sql/lease-ranges.sql" with { type: "text" };
+import moveStatement from "./sql/move-to-retry.sql" with { type: "text" };
+import releaseStatement from "./sql/release-leases.sql" with { type: "text" };
+import positionsStatement from "./sql/shared-positions.sql" with { type: "text" };
+import takeOverStatement from "./sql/take-over-leases.sql" with { type: "text" };
+
+/** A partition of a shared group. */
+export interface SharedPosition {
+  readonly position: number;
+  readonly partition: number;
+}
+
+/** A range of offsets that a member may work on. */
+export interface Lease {
+  /** The right to write in its name; changes with its holder. */
+  readonly lease: number;
+  readonly position: number;
+  readonly from: number;
+  /** The first offset beyond it. */
+  readonly to: number;
+  readonly done: readonly OffsetRange[];
+  /** How often it came back from a member that died or froze. */
+  readonly deliveries: number;
+}
+
+/** What is to be written of a lease. */
+export interface LeaseAcknowledgement {
+  readonly lease: number;
+  readonly position: number;
+  /** What is done of it; `null`: all of it. */
+  readonly done: readonly OffsetRange[] | null;
+}
+
+/** A message to be moved out of its lease. */
+export interface MovedMessage {
+  readonly position: number;
+  readonly lease: number;
+  readonly offset: number;
+  readonly attempt: number;
+  /** `null`: it is not tried again by itself. */
+  readonly delayMs: number | null;
+  readonly error: string | null;
+  readonly key: string | null;
+}
+
+/** What became of moving a message: see sluice.move_to_retry. */
+export type MoveOutcome = "moved" | "done" | "fenced";
+
+interface LeaseRow {
+  readonly [name: string]: unknown;
+  readonly lease: string;
+  readonly position: number;
+  readonly from_offset: string;
+  readonly to_offset: string;
+  readonly done?: string;
+  readonly deliveries?: number;
+}
+
+/** The leases of shared groups: migrations/0011_shared.sql holds the other half. */
+export class SharedLeases {
+  readonly #pool: Pool;
+  readonly #leaseMs: number;
+
+  /** @param leaseMs how long a lease holds without being renewed */
+  constructor(pool: Pool, leaseMs: number) {
+    this.#pool = pool;
+    this.#leaseMs = leaseMs;
+  }
+
+  /** A group's positions in a topic. */
+  async positions(group: number, topic: number): Promise<readonly SharedPosition[]> {
+    return await this.#pool.query<{ position: number; partition: number }>("looking up positions", positionsStatement, [
+      group,
+      topic,
+    ]);
+  }
+
+  /** The next range of each position, at most `most` offsets long; none for a position that has no more. */
+  async lease(member: number, positions: readonly number[], most: number): Promise<readonly Lease[]> {
+    const rows = await this.#pool.query<LeaseRow>("leasing messages", leaseStatement, [
+      member,
+      arrayLiteral(positions),
+      most,
+      this.#leaseMs,
+    ]);
+    return rows.map(toLease);
+  }
+
+  /** Ranges that nobody works on any more. */
+  async takeOver(member: number, positions: readonly number[], most: number): Promise<readonly Lease[]> {
+    const rows = await this.#pool.query<LeaseRow>("taking leases over", takeOverStatement, [
+      member,
+      arrayLiteral(positions),
+      most,
+      this.#leaseMs,
+    ]);
+    return rows.map(toLease);
+  }
+
+  /** Writes what is done, renews, and gives the leases that were accepted; the others are another member's by now. */
+  async acknowledge(acknowledgements: readonly LeaseAcknowledgement[]): Promise<ReadonlySet<number>> {
+    const rows = await this.#pool.query<{ lease: string }>("acknowledging messages", acknowledgeStatement, [
+      arrayLiteral(acknowledgements.map(({ lease }) => lease)),
+      arrayLiteral(acknowledgements.map(({ position }) => position)),
+      textArrayLiteral(acknowledgements.map(({ done }) => (done === null ? null : multirangeText(done)))),
+      this.#leaseMs,
+    ]);
+    return new Set(rows.map(({ lease }) => Number(lease)));
+  }
+
+  /** Gives leases back: the next member that looks takes them, and it costs their messages no attempt. */
+  async release(leases: readonly number[]): Promise<void> {
+    await this.#pool.query("giving leases back", releaseStatement, [arrayLiteral(leases)]);
+  }
+
+  /** Moves a message out of its lease: to wait, or into this member's hand at once, which counts as an attempt. */
+  async move(
+    message: MovedMessage,
+    member: number | null,
+  ): Promise<{ readonly outcome: MoveOutcome; readonly claim: number }> {
+    const rows = await this.#pool.query<{ outcome: MoveOutcome; claim: string | null }>(
+      "putting a message off",
+      moveStatement,
+      [
+        message.position,
+        message.lease,
+        message.offset,
+        message.attempt,
+        message.delayMs,
+        message.error,
+        message.key,
+        member,
+        this.#leaseMs,
+      ],
+    );
+    const row = rows[0];
+    if (row === undefined) throw new SluiceError("INTERNAL", "putting a message off: the database gave no answer");
+    return { outcome: row.outcome, claim: Number(row.claim ?? 0) };
+  }
+}
+
+function toLease(row: LeaseRow): Lease {
+  return {
+    lease: Number(row.lease),
+    position: row.position,
+    from: Number(row.from_offset),
+    to: Number(row.to_offset),
+    done: parseMultirange(row.done ?? "{}"),
+    deliveries: row.deliveries ?? 0,
+  };
+}

@@ -1,0 +1,115 @@
+import { arrayLiteral, type Pool } from "@sluice/store";
+import type { DeadLetter } from "./groups.ts";
+import buryStatement from "./sql/bury-retry.sql" with { type: "text" };
+import claimStatement from "./sql/claim-retries.sql" with { type: "text" };
+import finishStatement from "./sql/finish-retry.sql" with { type: "text" };
+import nextStatement from "./sql/next-retry.sql" with { type: "text" };
+import putOffStatement from "./sql/put-off-retry.sql" with { type: "text" };
+import renewStatement from "./sql/renew-retries.sql" with { type: "text" };
+import resumeStatement from "./sql/resume-paused.sql" with { type: "text" };
+
+/** A message that failed before and is in a member's hand again. */
+export interface RetryClaim {
+  readonly position: number;
+  readonly offset: number;
+  /** The right to write in its name. */
+  readonly claim: number;
+}
+
+/** One that was just taken in hand. */
+export interface TakenRetry extends RetryClaim {
+  /** Attempts that were begun, this one included. */
+  readonly attempt: number;
+}
+
+/** The messages of shared groups that failed: a row each, which goes from hand to hand. */
+export class SharedRetries {
+  readonly #pool: Pool;
+  readonly #leaseMs: number;
+
+  /** @param leaseMs how long one is in a hand without being renewed */
+  constructor(pool: Pool, leaseMs: number) {
+    this.#pool = pool;
+    this.#leaseMs = leaseMs;
+  }
+
+  /** Takes messages in hand that are due; each is an attempt, counted before it is made. */
+  async claim(member: number, positions: readonly number[], most: number): Promise<readonly TakenRetry[]> {
+    const rows = await this.#pool.query<{ position: number; offset: string; attempt: number; claim: string }>(
+      "taking messages to try again",
+      claimStatement,
+      [member, arrayLiteral(positions), most, this.#leaseMs],
+    );
+    return rows.map((row) => ({ ...row, offset: Number(row.offset), claim: Number(row.claim) }));
+  }
+
+  /** In how long the next one is due, in milliseconds; `undefined` when none waits. */
+  async nextInMs(positions: readonly number[]): Promise<number | undefined> {
+    const rows = await this.#pool.query<{ in_ms: string | null }>("looking for messages to try again", nextStatement, [
+      arrayLiteral(positions),
+    ]);
+    const inMs = rows[0]?.in_ms ?? null;
+    return inMs === null ? undefined : Number(inMs);
+  }
+
+  /** It is over. */
+  async finish({ position, offset, claim }: RetryClaim): Promise<void> {
+    await this.#pool.query("finishing a message", finishStatement, [position, offset, claim]);
+  }
+
+  /** It becomes a dead letter, unless it was done in its handler's transaction after all, or is in another hand. */
+  async bury({ position, offset, claim }: RetryClaim, letter: DeadLetter): Promise<void> {
+    await this.#pool.query("keeping a dead letter", buryStatement, [
+      letter.group,
+      letter.topic,
+      letter.partition,
+      letter.offset,
+      letter.id,
+      letter.key,
+      letter.value,
+      JSON.stringify(letter.headers),
+      letter.timestamp,
+      letter.reason,
+      letter.error,
+      letter.attempts,
+      position,
+      offset,
+      claim,
+    ]);
+  }
+
+  /**
+   * It is to be tried again after `delayMs` (`null`: not by itself). Resolves with false when there is nothing to put off: it was done
+   * in its handler's transaction after all, or is in another hand.
+   */
+  async putOff(
+    { position, offset, claim }: RetryClaim,
+    options: { readonly delayMs: number | null; readonly error?: string; readonly attempt?: number },
+  ): Promise<boolean> {
+    const rows = await this.#pool.query("putting a message off again", putOffStatement, [
+      position,
+      offset,
+      claim,
+      options.delayMs,
+      options.error ?? null,
+      options.attempt ?? null,
+    ]);
+    return rows.length > 0;
+  }
+
+  /** Renews claims, and gives those that still hold. */
+  async renew(claims: readonly RetryClaim[]): Promise<ReadonlySet<number>> {
+    const rows = await this.#pool.query<{ claim: string }>("renewing claims", renewStatement, [
+      arrayLiteral(claims.map(({ position }) => position)),
+      arrayLiteral(claims.map(({ offset }) => offset)),
+      arrayLiteral(claims.map(({ claim }) => claim)),
+      this.#leaseMs,
+    ]);
+    return new Set(rows.map(({ claim }) => Number(claim)));
+  }
+
+  /** Makes due what a consumer was told to pause on. */
+  async resumePaused(positions: readonly number[]): Promise<void> {
+    await this.#pool.query("resuming paused messages", resumeStatement, [arrayLiteral(positions)]);
+  }
+}

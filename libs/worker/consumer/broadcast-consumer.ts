@@ -1,0 +1,238 @@
+import type { Groups } from "@sluice/broker";
+import type { AnyConsumer } from "@sluice/contract";
+import { type Clock, type Deferred, deferred, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
+import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
+import { type SQL, sql } from "drizzle-orm";
+import { keyAt } from "../batch-record.ts";
+import { deadLetterOf, errorText } from "./dead-letter.ts";
+import { type DeliveryOwner, deliver, type Outcome } from "./delivery.ts";
+import type { HandlerTransactions } from "./handler-transaction.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
+import { pause } from "./pause.ts";
+
+/** What a broadcast consumer works with. */
+export interface BroadcastConsumerContext {
+  readonly log: Log;
+  readonly groups: Groups;
+  readonly transactions: HandlerTransactions;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** Which partition of which consumer it reads. */
+export interface BroadcastConsumerHome {
+  readonly consumer: AnyConsumer;
+  readonly entry: TopicEntry;
+  readonly group: number;
+  readonly partition: number;
+  /** Where to begin. */
+  readonly from: number;
+}
+
+interface Task {
+  readonly key: string | null;
+  readonly batch: ReadBatch;
+  readonly index: number;
+  attempt: number;
+}
+
+const failurePauseMs = 500;
+/** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
+const turnMs = 5;
+
+/**
+ * One partition, read by a member that gets all of it and keeps its place in memory: nothing is written but dead letters. It
+ * outlives the worker's session, because it owns nothing.
+ */
+export class BroadcastConsumer implements DeliveryOwner {
+  readonly consumer: AnyConsumer;
+  readonly entry: TopicEntry;
+  readonly partition: number;
+  /** It has none. */
+  readonly position = 0;
+  readonly epoch = 0;
+  readonly #context: BroadcastConsumerContext;
+  readonly #group: number;
+  readonly #queue: KeyedQueue<Task>;
+  readonly #abort = new AbortController();
+  readonly #wake = new Signal();
+  readonly #run: Promise<void>;
+  #next: number;
+  #running = 0;
+  #inHand = 0;
+  #idle: Deferred<void> | undefined;
+  #stopped = false;
+
+  constructor(context: BroadcastConsumerContext, home: BroadcastConsumerHome) {
+    this.#context = context;
+    this.consumer = home.consumer;
+    this.entry = home.entry;
+    this.partition = home.partition;
+    this.#group = home.group;
+    this.#next = home.from;
+    this.#queue = new KeyedQueue<Task>(home.consumer.concurrency, (task) => this.#begin(task));
+    this.#run = this.#live();
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get transactions(): HandlerTransactions {
+    return this.#context.transactions;
+  }
+
+  /** There may be something to read. */
+  wake(): void {
+    this.#wake.raise();
+  }
+
+  /** Begins nothing more and waits for handlers under way, at most `deadlineMs`. Resolves with whether all were done in time. */
+  async stop(deadlineMs: number): Promise<boolean> {
+    this.#halt();
+    if (this.#running > 0) {
+      const idle = deferred<void>();
+      this.#idle = idle;
+      const cancel = this.#context.clock.after(deadlineMs, () => idle.resolve());
+      await idle.promise;
+      cancel();
+    }
+    const inTime = this.#running === 0;
+    this.#abort.abort(new SluiceError(inTime ? "CLOSED" : "DRAIN_TIMEOUT", "the consumer is stopped"));
+    await this.#run;
+    return inTime;
+  }
+
+  /** There is no position to write. */
+  commitNow(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  transactionCommitted(): void {
+    // There is no position that could follow.
+  }
+
+  /** What the handler wrote commits; there is no position to go with it. */
+  mark(): SQL {
+    return sql`select 'done' as outcome`;
+  }
+
+  #halt(): void {
+    this.#stopped = true;
+    this.#queue.stop();
+    this.#wake.raise();
+  }
+
+  async #live(): Promise<void> {
+    let hasReadAll = false;
+    while (!this.#stopped) {
+      const from = this.#next;
+      const result = await this.#read(from, hasReadAll);
+      if (result === undefined) return;
+      const first = result.batches[0]?.baseOffset ?? result.next;
+      if (first > from)
+        this.#log("warn", "records were dropped by retention before this member had seen them", { from, to: first });
+      await this.#handOver(result.batches, from);
+      this.#next = result.next;
+      hasReadAll = !result.more;
+      if (hasReadAll && !this.#stopped) await this.#wake.wait(60_000);
+    }
+  }
+
+  async #handOver(batches: readonly ReadBatch[], from: number): Promise<void> {
+    let turnBeganAt = performance.now();
+    for (const batch of batches) {
+      for (let index = Math.max(0, from - batch.baseOffset); index < batch.count; index += 1) {
+        while (this.#inHand >= this.consumer.prefetch && !this.#stopped) await this.#wake.wait(60_000);
+        if (this.#stopped) return;
+        this.#inHand += 1;
+        // With one at a time a failing message blocks its partition, with more its key.
+        const key = this.consumer.concurrency === 1 ? "" : keyAt(batch, index);
+        this.#queue.add({ key, batch, index, attempt: 1 });
+        if (performance.now() - turnBeganAt < turnMs) continue;
+        await pause(this.#context.clock, 0, this.signal);
+        turnBeganAt = performance.now();
+      }
+    }
+  }
+
+  async #read(from: number, isNext: boolean): Promise<ReadResult | undefined> {
+    while (!this.#stopped) {
+      try {
+        return await this.#context.log.read({ topic: this.entry, partition: this.partition, from, isNext });
+      } catch (error) {
+        this.#log("warn", "reading failed and is tried again", { error: toError(error) });
+        await pause(this.#context.clock, failurePauseMs, this.signal);
+      }
+    }
+    return undefined;
+  }
+
+  #begin(task: Task): void {
+    this.#running += 1;
+    const outcome = deliver(this, task.batch, task.index, task.attempt);
+    if (outcome instanceof Promise) outcome.then((settled) => this.#settle(task, settled));
+    // Never synchronously: a queue of handlers that do not wait would otherwise be a recursion.
+    else queueMicrotask(() => this.#settle(task, outcome));
+  }
+
+  #settle(task: Task, outcome: Outcome): void {
+    if (outcome.kind === "done" || outcome.kind === "fenced") this.#finish(task);
+    else void this.#settleFailure(task, outcome);
+  }
+
+  async #settleFailure(task: Task, failure: Exclude<Outcome, { kind: "done" | "fenced" }>): Promise<void> {
+    const { consumer } = this;
+    const { batch, index, attempt } = task;
+    const fields = { offset: batch.baseOffset + index, attempt, error: toError(failure.error) };
+    if (this.signal.aborted) this.#leave();
+    else if (failure.kind === "failed" && attempt < consumer.attempts) {
+      const delayMs = Math.ceil(consumer.backoff.delayMs(attempt, Math.random()));
+      this.#log("info", "a handler failed; its message is tried again", { ...fields, delayMs });
+      task.attempt += 1;
+      this.#leave();
+      this.#queue.putOff();
+      await pause(this.#context.clock, delayMs, this.signal);
+      this.#queue.resume(task);
+    } else {
+      const reason = failure.kind === "misfit" ? "schema" : "exhausted";
+      this.#log("warn", `a message was given up: ${consumer.onExhausted}`, { ...fields, reason });
+      if (consumer.onExhausted === "pause") this.#halt();
+      else if (consumer.onExhausted === "dead-letter") await this.#bury(task, reason, failure.error);
+      this.#finish(task);
+    }
+  }
+
+  /** One letter for the group, however many of its members give up. */
+  async #bury({ batch, index, attempt }: Task, reason: "exhausted" | "schema", thrown: unknown): Promise<void> {
+    const { entry, partition } = this;
+    const origin = { group: this.#group, topic: entry.number, partition };
+    const letter = deadLetterOf(batch, index, { ...origin, reason, error: errorText(thrown), attempts: attempt });
+    while (!this.signal.aborted) {
+      try {
+        await this.#context.groups.bury(letter);
+        return;
+      } catch (error) {
+        this.#log("warn", "a dead letter could not be kept and is tried again", { error: toError(error) });
+        await pause(this.#context.clock, failurePauseMs, this.signal);
+      }
+    }
+  }
+
+  #finish(task: Task): void {
+    this.#inHand -= 1;
+    this.#leave();
+    this.#queue.finished(task);
+    if (this.#inHand === this.consumer.prefetch >> 1 || this.#inHand === 0) this.#wake.raise();
+  }
+
+  #leave(): void {
+    this.#running -= 1;
+    if (this.#running === 0) this.#idle?.resolve();
+  }
+
+  #log(level: "info" | "warn", message: string, fields: Readonly<Record<string, unknown>>): void {
+    const names = { topic: this.entry.name, group: this.consumer.group, partition: this.partition };
+    this.#context.logger.log(level, message, { ...names, ...fields });
+  }
+}

@@ -1,0 +1,30 @@
+import type { DeadLetter } from "@sluice/broker";
+import { toError } from "@sluice/kernel";
+import type { ReadBatch } from "@sluice/log";
+import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
+
+/** Characters of an error's text that are kept. */
+const errorCharacters = 8_192;
+
+/** A batch's record as the dead letter of a group. */
+export function deadLetterOf(
+  batch: ReadBatch,
+  index: number,
+  death: Pick<DeadLetter, "group" | "topic" | "partition" | "reason" | "error" | "attempts">,
+): DeadLetter {
+  return {
+    ...death,
+    offset: batch.baseOffset + index,
+    id: idAt(batch, index),
+    key: keyAt(batch, index),
+    value: JSON.stringify(batch.values[index]),
+    headers: headersAt(batch, index),
+    timestamp: timestampAt(batch, index),
+  };
+}
+
+/** What Postgres can keep of an error: NUL and lone surrogates would be refused, and the message is worth more than them. */
+export function errorText(thrown: unknown): string {
+  const { name, message } = toError(thrown);
+  return `${name}: ${message}`.replaceAll("\u0000", "␀").slice(0, errorCharacters).toWellFormed();
+}

@@ -1,0 +1,136 @@
+import { type Clock, type Logger, toError } from "@sluice/kernel";
+import type { Log, ReadBatch, TopicEntry } from "@sluice/log";
+import type { LeasedRange } from "./leased-range.ts";
+import { pause } from "./pause.ts";
+
+/** Partitions of which something that was read is kept, at most. */
+const keptPartitions = 16;
+const leastCharacters = 128 * 1_024;
+const mostCharacters = 1_048_576;
+
+const failurePauseMs = 500;
+
+/** What a reader works with. */
+export interface RangeReaderContext {
+  readonly log: Log;
+  readonly entry: TopicEntry;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly names: Readonly<Record<string, unknown>>;
+  /** Aborted when nothing is to be read any more. */
+  readonly signal: AbortSignal;
+}
+
+/** What was read of a range, and from where to read on. */
+interface RangeRead {
+  readonly batches: readonly ReadBatch[];
+  readonly next: number;
+}
+
+/**
+ * Reads ranges of a topic. Ranges end within batches; what was read beyond one's end is kept for the next, which usually goes on
+ * right there.
+ */
+export class RangeReader {
+  readonly #context: RangeReaderContext;
+  readonly #kept = new Map<number, readonly ReadBatch[]>();
+  /** Where the last batch that was read ends, when there was no more behind it. */
+  readonly #ends = new Map<number, number>();
+  #charactersPerRecord = 256;
+
+  constructor(context: RangeReaderContext) {
+    this.#context = context;
+  }
+
+  /** The batches of a range, until it is lost. What retention has dropped of it counts as done. */
+  async *batchesOf(range: LeasedRange): AsyncGenerator<ReadBatch, void, void> {
+    for (let from = range.from; from < range.to && !range.isOver; ) {
+      const read = await this.#untilRead(range.partition, from, range.to);
+      if (read === undefined) return;
+      const first = read.batches[0]?.baseOffset ?? range.to;
+      if (first > from) {
+        this.#warnOfDropped(range.partition, from, Math.min(first, range.to));
+        range.skipTo(first);
+      }
+      yield* read.batches;
+      from = read.batches.length === 0 ? range.to : read.next;
+    }
+  }
+
+  /** The batch that holds one message; `undefined` when retention has dropped it, `"stopped"` when nothing is read any more. */
+  async batchAt(partition: number, offset: number): Promise<ReadBatch | "stopped" | undefined> {
+    const read = await this.#untilRead(partition, offset, offset + 1);
+    if (read === undefined) return "stopped";
+    const batch = read.batches[0];
+    if (batch !== undefined && batch.baseOffset <= offset) return batch;
+    this.#warnOfDropped(partition, offset, offset + 1);
+    return undefined;
+  }
+
+  async #untilRead(partition: number, from: number, to: number): Promise<RangeRead | undefined> {
+    const { logger, clock, signal, names } = this.#context;
+    while (!signal.aborted) {
+      try {
+        return await this.#read(partition, from, to);
+      } catch (error) {
+        logger.log("warn", "reading failed and is tried again", { ...names, partition, error: toError(error) });
+        await pause(clock, failurePauseMs, signal);
+      }
+    }
+    return undefined;
+  }
+
+  /** Batches that hold offsets of `from` to `to`; perhaps not all of them, then `next` says where to read on. */
+  async #read(partition: number, from: number, to: number): Promise<RangeRead> {
+    const kept = this.#kept.get(partition);
+    this.#kept.delete(partition);
+    const usable = kept?.[0] !== undefined && kept[0].baseOffset <= from ? kept.filter((one) => endOf(one) > from) : [];
+    const batches = usable.length > 0 ? usable : await this.#fetch(partition, from, to);
+    const last = batches.at(-1);
+    if (last === undefined) return { batches, next: from };
+    if (endOf(last) > to)
+      this.#keep(
+        partition,
+        batches.filter((batch) => endOf(batch) > to),
+      );
+    return { batches: batches.filter((batch) => batch.baseOffset < to), next: Math.min(endOf(last), to) };
+  }
+
+  #warnOfDropped(partition: number, from: number, to: number): void {
+    this.#context.logger.log("warn", "records were dropped by retention before this group had handled them", {
+      ...this.#context.names,
+      partition,
+      from,
+      to,
+    });
+  }
+
+  async #fetch(partition: number, from: number, to: number): Promise<readonly ReadBatch[]> {
+    const expected = Math.ceil(this.#charactersPerRecord * (to - from) * 1.25);
+    const { batches, more } = await this.#context.log.read({
+      topic: this.#context.entry,
+      partition,
+      from,
+      isNext: this.#ends.get(partition) === from,
+      maxCharacters: Math.min(mostCharacters, Math.max(leastCharacters, expected)),
+    });
+    const last = batches.at(-1);
+    if (last === undefined) return batches;
+    if (more) this.#ends.delete(partition);
+    else this.#ends.set(partition, endOf(last));
+    const characters = batches.reduce((sum, batch) => sum + batch.characters, 0);
+    const records = batches.reduce((sum, batch) => sum + batch.count, 0);
+    this.#charactersPerRecord += (characters / records - this.#charactersPerRecord) / 4;
+    return batches;
+  }
+
+  #keep(partition: number, batches: readonly ReadBatch[]): void {
+    this.#kept.set(partition, batches);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size > keptPartitions && oldest !== undefined) this.#kept.delete(oldest);
+  }
+}
+
+function endOf(batch: ReadBatch): number {
+  return batch.baseOffset + batch.count;
+}

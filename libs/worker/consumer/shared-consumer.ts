@@ -1,0 +1,275 @@
+import { setImmediate } from "node:timers";
+import { type Groups, type Lease, removeDeadMembers, SharedLeases, SharedRetries } from "@sluice/broker";
+import type { AnyConsumer } from "@sluice/contract";
+import { type Clock, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
+import type { Log, TopicEntry } from "@sluice/log";
+import type { Pool } from "@sluice/store";
+import type { HandlerTransactions } from "./handler-transaction.ts";
+import { LeaseWriter } from "./lease-writer.ts";
+import { LeasedRange } from "./leased-range.ts";
+import { pause } from "./pause.ts";
+import { RangeReader } from "./range-reader.ts";
+import { SharedFailures, type SharedVerdict } from "./shared-failures.ts";
+import { SharedHands } from "./shared-hands.ts";
+import { SecondTries } from "./shared-second-tries.ts";
+
+/** What a shared consumer works with. */
+export interface SharedConsumerContext {
+  readonly pool: Pool;
+  readonly log: Log;
+  readonly groups: Groups;
+  readonly transactions: HandlerTransactions;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** Which consumer it is, and as whom it works. */
+export interface SharedConsumerHome {
+  readonly consumer: AnyConsumer;
+  readonly entry: TopicEntry;
+  readonly group: number;
+  readonly member: number;
+  /** How long a lease holds that is not renewed. */
+  readonly leaseMs: number;
+}
+
+/** How often to look for what no doorbell tells of: what others left behind, what is due again. */
+const lookMs = 500;
+/** Ranges that are asked for in one call. */
+const mostRanges = 8;
+/** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
+const turnMs = 5;
+const failurePauseMs = 500;
+/** How long handlers under way get when the consumer pauses; a stop of the process may cut it short. */
+const pauseDrainMs = 30_000;
+
+/**
+ * One process's part in a shared group: leases ranges of every partition in turn, hands their messages over side by side and
+ * in no order, and acknowledges them one by one. What a member that died or froze had leased it hands over message by message, each
+ * noted before, so that one that kills its process is found out and the others pay nothing.
+ */
+export class SharedConsumer {
+  readonly consumer: AnyConsumer;
+  readonly entry: TopicEntry;
+  readonly #context: SharedConsumerContext;
+  readonly #home: SharedConsumerHome;
+  readonly #leases: SharedLeases;
+  readonly #retries: SharedRetries;
+  readonly #writer: LeaseWriter;
+  readonly #reader: RangeReader;
+  readonly #hands: SharedHands;
+  readonly #seconds: SecondTries;
+  readonly #wake = new Signal();
+  readonly #abort = new AbortController();
+  /** Position → partition, and back. */
+  readonly #partitionOf = new Map<number, number>();
+  readonly #positionOf = new Map<number, number>();
+  /** Positions that may have more. */
+  readonly #hopeful = new Set<number>();
+  readonly #run: Promise<void>;
+  #turn = -1;
+  #turnBeganAt = performance.now();
+  #lookAt = 0;
+  #retryAt = 0;
+  #stopped = false;
+  #stopping: Promise<void> | undefined;
+
+  constructor(context: SharedConsumerContext, home: SharedConsumerHome) {
+    const { consumer, entry, leaseMs } = home;
+    const { signal } = this.#abort;
+    this.#context = context;
+    this.#home = home;
+    this.consumer = consumer;
+    this.entry = entry;
+    this.#leases = new SharedLeases(context.pool, leaseMs);
+    this.#retries = new SharedRetries(context.pool, leaseMs);
+    const common = {
+      ...context,
+      consumer,
+      entry,
+      signal,
+      names: this.#names(),
+      leases: this.#leases,
+      retries: this.#retries,
+    };
+    const failures = new SharedFailures({ ...common, group: home.group, member: home.member });
+    this.#writer = new LeaseWriter({ ...common, leaseMs, commitIntervalMs: consumer.commitIntervalMs });
+    this.#reader = new RangeReader(common);
+    const onVerdict = (verdict: SharedVerdict) => this.#afterVerdict(verdict);
+    const handing = { ...common, failures, writer: this.#writer, onVerdict };
+    this.#hands = new SharedHands({ ...handing, onRoom: () => this.#wake.raise() });
+    this.#seconds = new SecondTries({ ...handing, reader: this.#reader, hands: this.#hands });
+    this.#run = this.#live();
+  }
+
+  /** There may be something in these partitions. */
+  wake(partitions: readonly number[]): void {
+    for (const partition of partitions) {
+      const position = this.#positionOf.get(partition);
+      if (position !== undefined) this.#hopeful.add(position);
+    }
+    this.#wake.raise();
+  }
+
+  /**
+   * Begins nothing more, waits for the handlers under way, at most `deadlineMs`, writes what is done and gives the rest back. Resolves
+   * with whether all handlers were done in time.
+   */
+  async stop(deadlineMs: number): Promise<boolean> {
+    this.#halt();
+    const inTime = await this.#hands.drained(deadlineMs);
+    this.#stopping ??= this.#end(inTime);
+    await this.#stopping;
+    return inTime;
+  }
+
+  async #end(inTime: boolean): Promise<void> {
+    const reason = new SluiceError(inTime ? "CLOSED" : "DRAIN_TIMEOUT", "the consumer is stopped");
+    this.#abort.abort(reason);
+    this.#wake.raise();
+    await this.#run;
+    await this.#seconds.idle();
+    await this.#writer.stop(reason);
+  }
+
+  #halt(): void {
+    this.#stopped = true;
+    this.#hands.halt();
+    this.#seconds.halt();
+    this.#wake.raise();
+  }
+
+  async #live(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        if (this.#partitionOf.size === 0) await this.#open();
+        if (performance.now() >= this.#lookAt) await this.#look();
+        if (performance.now() >= this.#retryAt && this.#hands.room > 0) await this.#takeRetries();
+        if (!this.#stopped && !(await this.#leaseMore())) await this.#wait();
+      } catch (error) {
+        this.#context.logger.log("warn", "leasing messages failed and is tried again", {
+          ...this.#names(),
+          error: toError(error),
+        });
+        await pause(this.#context.clock, failurePauseMs, this.#abort.signal);
+      }
+    }
+  }
+
+  async #open(): Promise<void> {
+    const positions = await this.#leases.positions(this.#home.group, this.entry.number);
+    if (positions.length === 0) throw new SluiceError("INTERNAL", `group ${this.consumer.group} has no positions`);
+    if (this.consumer.onExhausted === "pause") await this.#retries.resumePaused(positions.map((one) => one.position));
+    for (const { position, partition } of positions) {
+      this.#partitionOf.set(position, partition);
+      this.#positionOf.set(partition, position);
+    }
+    // Members do not all begin with the same partition.
+    this.#turn = Math.floor(Math.random() * positions.length);
+  }
+
+  #wait(): Promise<void> {
+    // While there is no room, what is due has to wait for some.
+    const until = this.#hands.room > 0 ? Math.min(this.#lookAt, this.#retryAt) : this.#lookAt;
+    return this.#wake.wait(Math.max(1, until - performance.now()));
+  }
+
+  /** What no doorbell tells of: messages that a doorbell was lost for, and ranges that others left behind. */
+  async #look(): Promise<void> {
+    this.#lookAt = performance.now() + lookMs;
+    for (const position of this.#partitionOf.keys()) this.#hopeful.add(position);
+    if (this.#hands.room <= 0) return;
+    const leases = await this.#leases.takeOver(this.#home.member, [...this.#partitionOf.keys()], mostRanges);
+    if (leases.some(({ deliveries }) => deliveries > 0)) await removeDeadMembers(this.#context.pool);
+    for (const lease of leases) {
+      const range = this.#hold(lease);
+      if (range.deliveries === 0) await this.#fill(range);
+      else this.#seconds.suspect(range);
+    }
+  }
+
+  /** Takes messages in hand that failed before and are due, as many as there is room for. */
+  async #takeRetries(): Promise<void> {
+    this.#retryAt = Number.POSITIVE_INFINITY;
+    const positions = [...this.#partitionOf.keys()];
+    const most = Math.min(this.#hands.room, this.consumer.concurrency);
+    const taken = await this.#retries.claim(this.#home.member, positions, most);
+    for (const retry of taken) this.#seconds.again(retry, this.#partitionOf.get(retry.position) ?? -1);
+    const inMs = taken.length === most ? 0 : ((await this.#retries.nextInMs(positions)) ?? lookMs);
+    // A little later than the database says: its clock must have passed it.
+    const waitMs = Math.min(lookMs, Math.max(1, inMs + 1));
+    this.#retryAt = Math.min(this.#retryAt, performance.now() + waitMs);
+  }
+
+  /** Leases from the next partitions in turn. Resolves with whether there was anything. */
+  async #leaseMore(): Promise<boolean> {
+    const room = this.#hands.room;
+    if (room <= 0) return false;
+    const most = Math.min(this.#hands.rangeRecords, room);
+    const positions = this.#nextPositions(Math.min(mostRanges, Math.floor(room / most)));
+    if (positions.length === 0) return false;
+    // Taken off before the call: a doorbell that rings meanwhile puts them back.
+    for (const position of positions) this.#hopeful.delete(position);
+    const leases = await this.#leases.lease(this.#home.member, positions, most);
+    const ranges = leases.map((lease) => this.#hold(lease));
+    for (const range of ranges) if (range.to - range.from === most) this.#hopeful.add(range.position);
+    for (const range of ranges) await this.#fill(range);
+    return ranges.length > 0;
+  }
+
+  /** Positions that may have more, in turn. */
+  #nextPositions(count: number): readonly number[] {
+    const all = [...this.#partitionOf.keys()];
+    const chosen: number[] = [];
+    for (let steps = 0; steps < all.length && chosen.length < count; steps += 1) {
+      const position = all[this.#turn % all.length];
+      this.#turn += 1;
+      if (position !== undefined && this.#hopeful.has(position)) chosen.push(position);
+    }
+    return chosen;
+  }
+
+  #hold(lease: Lease): LeasedRange {
+    const { consumer } = this;
+    const { transactions } = this.#context;
+    const acknowledgeNow = (range: LeasedRange) => this.#writer.writeNow(range);
+    const partition = this.#partitionOf.get(lease.position) ?? -1;
+    const range = new LeasedRange({ consumer, transactions, acknowledgeNow }, partition, lease);
+    this.#writer.add(range);
+    return range;
+  }
+
+  /** Reads a range and hands its messages over. */
+  async #fill(range: LeasedRange): Promise<void> {
+    this.#turnBeganAt = performance.now();
+    for await (const batch of this.#reader.batchesOf(range)) {
+      const to = Math.min(batch.count, range.to - batch.baseOffset);
+      for (let index = Math.max(0, range.from - batch.baseOffset); index < to; index += 1) {
+        if (range.isDone(batch.baseOffset + index)) continue;
+        while (this.#hands.isFull && !this.#stopped) await this.#wake.wait(lookMs);
+        if (this.#stopped || range.isOver) return;
+        this.#hands.add(range, batch, index);
+        if (performance.now() - this.#turnBeganAt > turnMs) await this.#endTurn();
+      }
+    }
+  }
+
+  async #endTurn(): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    this.#turnBeganAt = performance.now();
+  }
+
+  #afterVerdict(verdict: SharedVerdict): void {
+    if (verdict === "pause") {
+      this.#context.logger.log("warn", "the consumer pauses until its process restarts", this.#names());
+      void this.stop(pauseDrainMs);
+    } else if (verdict !== "stopped" && verdict.retryInMs !== undefined) {
+      this.#retryAt = Math.min(this.#retryAt, performance.now() + verdict.retryInMs);
+      this.#wake.raise();
+    }
+  }
+
+  #names(): { topic: string; group: string } {
+    return { topic: this.entry.name, group: this.consumer.group };
+  }
+}

@@ -1,0 +1,165 @@
+import type { AnyConsumer } from "@sluice/contract";
+import { type Clock, deferred } from "@sluice/kernel";
+import type { ReadBatch } from "@sluice/log";
+import { ClaimedRetry } from "./claimed-retry.ts";
+import { deliver, type Outcome } from "./delivery.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
+import type { LeaseWriter } from "./lease-writer.ts";
+import type { LeasedRange } from "./leased-range.ts";
+import { RangeSize } from "./range-size.ts";
+import type { SharedFailures, SharedVerdict } from "./shared-failures.ts";
+
+/** What the handing-over works with. */
+export interface SharedHandsContext {
+  readonly consumer: AnyConsumer;
+  readonly clock: Clock;
+  readonly failures: SharedFailures;
+  readonly writer: LeaseWriter;
+  /** Aborted when handlers under way are not waited for any more. */
+  readonly signal: AbortSignal;
+  /** There is room again. */
+  readonly onRoom: () => void;
+  /** A message was written down as one that failed. */
+  readonly onVerdict: (verdict: SharedVerdict) => void;
+}
+
+/** A record on its way through the handler; `null` keys run side by side. */
+interface Task {
+  readonly key: null;
+  readonly owner: LeasedRange | ClaimedRetry;
+  readonly batch: ReadBatch;
+  readonly index: number;
+}
+
+/** What a process has in hand of a shared group: hands messages over side by side, and sees to what becomes of each. */
+export class SharedHands {
+  readonly #context: SharedHandsContext;
+  readonly #queue: KeyedQueue<Task>;
+  readonly #size: RangeSize;
+  readonly #idle = deferred<void>();
+  readonly #ended: Promise<void>;
+  #running = 0;
+  #inHand = 0;
+  #stopped = false;
+
+  constructor(context: SharedHandsContext) {
+    this.#context = context;
+    this.#size = new RangeSize(context.consumer.concurrency);
+    this.#queue = new KeyedQueue<Task>(context.consumer.concurrency, (task) => this.#begin(task));
+    const { signal } = context;
+    this.#ended = new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  }
+
+  /** How many messages to lease at once. */
+  get rangeRecords(): number {
+    return this.#size.records;
+  }
+
+  /** How many more messages may be in hand. Few while handlers are slow, so that other members find some, too. */
+  get room(): number {
+    return this.#most - this.#inHand;
+  }
+
+  /** Whether as much is in hand as may ever be. */
+  get isFull(): boolean {
+    return this.#inHand >= this.#context.consumer.prefetch;
+  }
+
+  add(owner: LeasedRange | ClaimedRetry, batch: ReadBatch, index: number): void {
+    this.#inHand += 1;
+    this.#queue.add({ key: null, owner, batch, index });
+  }
+
+  /** As {@link add}; resolves when this attempt is over, or the process stops. */
+  async untilHandled(retry: ClaimedRetry, batch: ReadBatch, index: number): Promise<void> {
+    if (this.#stopped) return;
+    this.add(retry, batch, index);
+    await Promise.race([retry.settled, this.#ended]);
+  }
+
+  /** A message of a range is done, or is no longer part of it. */
+  done(range: LeasedRange, offset: number): void {
+    if (range.isComplete) return;
+    range.done(offset);
+    if (!range.isComplete) return;
+    this.#size.completed(range.to - range.from, performance.now() - range.leasedAt);
+    this.#context.writer.completed();
+  }
+
+  /** Begins nothing any more. */
+  halt(): void {
+    this.#stopped = true;
+    this.#queue.stop();
+  }
+
+  /** Waits for the handlers under way, at most `deadlineMs`. Resolves with whether all of them were done in time. */
+  async drained(deadlineMs: number): Promise<boolean> {
+    if (this.#running > 0) {
+      const cancel = this.#context.clock.after(deadlineMs, () => this.#idle.resolve());
+      await this.#idle.promise;
+      cancel();
+    }
+    return this.#running === 0;
+  }
+
+  get #most(): number {
+    const { prefetch, concurrency } = this.#context.consumer;
+    return Math.min(prefetch, 2 * this.#size.records + concurrency);
+  }
+
+  #begin(task: Task): void {
+    this.#running += 1;
+    const { owner, batch, index } = task;
+    if (owner.isOver) {
+      queueMicrotask(() => this.#finish(task));
+      return;
+    }
+    const outcome = deliver(owner, batch, index, owner instanceof ClaimedRetry ? owner.attempt : 1);
+    if (outcome instanceof Promise) outcome.then((settled) => this.#settle(task, settled));
+    // Never synchronously: a queue of handlers that do not wait would otherwise be a recursion.
+    else queueMicrotask(() => this.#settle(task, outcome));
+  }
+
+  #settle(task: Task, outcome: Outcome): void {
+    const { owner, batch, index } = task;
+    if (outcome.kind === "done" && !(owner instanceof ClaimedRetry)) {
+      this.done(owner, batch.baseOffset + index);
+      this.#finish(task);
+    } else void this.#settleSlowly(task, outcome).finally(() => this.#finish(task));
+  }
+
+  /** What has to be written down: failures, and whatever becomes of messages that failed before. */
+  async #settleSlowly({ owner, batch, index }: Task, outcome: Outcome): Promise<void> {
+    const { failures, signal, onVerdict } = this.#context;
+    if (outcome.kind === "fenced") {
+      owner.lose();
+      return;
+    }
+    // Stopped in the middle: no verdict, no attempt spent; the next member hands it over again.
+    if (owner.isOver || signal.aborted) return;
+    if (owner instanceof ClaimedRetry) {
+      if (owner.isFinished) return;
+      if (outcome.kind === "done") await failures.done(owner);
+      else onVerdict(await failures.ofRetry(owner, batch, index, outcome));
+    } else if (outcome.kind !== "done" && !owner.isDone(batch.baseOffset + index)) {
+      const verdict = await failures.ofRange(owner, batch, index, outcome);
+      if (verdict !== "stopped") this.done(owner, batch.baseOffset + index);
+      onVerdict(verdict);
+    }
+  }
+
+  #finish(task: Task): void {
+    const { owner } = task;
+    if (owner instanceof ClaimedRetry) {
+      // One that was stopped in the middle is given back by the writer.
+      if (!this.#context.signal.aborted) this.#context.writer.removeClaim(owner);
+      owner.settle();
+    }
+    this.#inHand -= 1;
+    this.#running -= 1;
+    this.#queue.finished(task);
+    if (this.#stopped && this.#running === 0) this.#idle.resolve();
+    // In steps, and not for every single message.
+    if (this.room >= Math.max(1, Math.min(this.#size.records, this.#most >> 2))) this.#context.onRoom();
+  }
+}

@@ -14,6 +14,7 @@ create sequence sluice.claim_number as bigint increment 1 minvalue 1 maxvalue 92
 create sequence sluice.consumer_group_group_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.consumer_group."group"
 create sequence sluice.dead_letter_dead_letter_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.dead_letter.dead_letter
 create sequence sluice.delayed_delayed_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.delayed.delayed
+create sequence sluice.half_message_half_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.half_message.half
 create sequence sluice.held_held_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.held.held
 create sequence sluice.lease_lease_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.lease.lease
 create sequence sluice.member_member_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.member.member
@@ -155,6 +156,42 @@ create table sluice.guarded_append (
   constraint guarded_append_pkey PRIMARY KEY (producer, sequence),
   constraint guarded_append_answer_size CHECK ((octet_length(answer) <= 16777216))
 );
+
+create table sluice.half_message (
+  half bigint generated always as identity not null,
+  topic integer not null,
+  partition integer not null,
+  key text,
+  value text,
+  attributes text,
+  state text default 'prepared'::text not null,
+  check_back text not null,
+  timeout_ms bigint not null,
+  max_checks integer not null,
+  on_undecided text not null,
+  checks integer default 0 not null,
+  check_at timestamp with time zone not null,
+  last_answer text,
+  prepared_at timestamp with time zone default clock_timestamp() not null,
+  decided_at timestamp with time zone,
+  decided_by text,
+  message text,
+  constraint half_message_pkey PRIMARY KEY (half),
+  constraint half_message_attributes_form CHECK ((attributes ~~ '{_%}'::text)),
+  constraint half_message_attributes_size CHECK ((octet_length(attributes) <= 32768)),
+  constraint half_message_check_back_length CHECK (((length(check_back) >= 1) AND (length(check_back) <= 2000))),
+  constraint half_message_committed CHECK (((state = 'committed'::text) = (message IS NOT NULL))),
+  constraint half_message_decided_by_known CHECK ((decided_by = ANY (ARRAY['caller'::text, 'check-back'::text, 'limit'::text]))),
+  constraint half_message_decision CHECK (((state = ANY (ARRAY['committed'::text, 'rolled-back'::text])) = ((decided_at IS NOT NULL) AND (decided_by IS NOT NULL)))),
+  constraint half_message_key_size CHECK ((octet_length(key) <= 1024)),
+  constraint half_message_last_answer_length CHECK ((length(last_answer) <= 500)),
+  constraint half_message_max_checks_range CHECK (((max_checks >= 1) AND (max_checks <= 1000))),
+  constraint half_message_on_undecided_known CHECK ((on_undecided = ANY (ARRAY['keep'::text, 'rollback'::text]))),
+  constraint half_message_payload CHECK (((state = ANY (ARRAY['prepared'::text, 'undecided'::text])) = (value IS NOT NULL))),
+  constraint half_message_state_known CHECK ((state = ANY (ARRAY['prepared'::text, 'undecided'::text, 'committed'::text, 'rolled-back'::text]))),
+  constraint half_message_timeout_range CHECK (((timeout_ms >= 100) AND (timeout_ms <= 604800000))),
+  constraint half_message_value_size CHECK ((octet_length(value) <= 1048576))
+) with (fillfactor=70);
 
 create table sluice.handed_out (
   "position" integer not null,
@@ -436,6 +473,8 @@ create table sluice.topic (
 CREATE INDEX deduplication_expires_at ON sluice.deduplication USING btree (expires_at);
 CREATE INDEX delayed_due ON sluice.delayed USING btree (due, delayed);
 CREATE INDEX guarded_append_expires_at ON sluice.guarded_append USING btree (expires_at);
+CREATE INDEX half_message_decided ON sluice.half_message USING btree (decided_at) WHERE (decided_at IS NOT NULL);
+CREATE INDEX half_message_due ON sluice.half_message USING btree (check_at) WHERE (state = 'prepared'::text);
 CREATE INDEX idempotence_expires_at ON sluice.idempotence USING btree (expires_at);
 CREATE INDEX position_topic ON sluice."position" USING btree (topic, partition);
 CREATE INDEX shared_retry_due ON sluice.shared_retry USING btree ("position", due);
@@ -513,6 +552,30 @@ create view sluice.guards as
            FROM sluice.held h
           WHERE (h.topic = t.topic)) AS held
    FROM (sluice.guard g
+     JOIN sluice.topic t USING (topic));
+
+create view sluice.half_messages as
+ SELECT h.half,
+    t.name AS topic,
+    h.partition,
+    h.key,
+    (h.value)::json AS value,
+    ((h.attributes)::json -> 'headers'::text) AS headers,
+    h.state,
+    h.check_back,
+    h.checks,
+    h.max_checks,
+    h.last_answer,
+    h.on_undecided,
+    h.prepared_at,
+        CASE
+            WHEN (h.state = 'prepared'::text) THEN h.check_at
+            ELSE NULL::timestamp with time zone
+        END AS next_check_at,
+    h.decided_at,
+    h.decided_by,
+    h.message
+   FROM (sluice.half_message h
      JOIN sluice.topic t USING (topic));
 
 create view sluice.idle_members as
@@ -913,6 +976,19 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.append_within(p_topic integer, p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text, p_ring text)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_firsts bigint[];
+begin
+  execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, ''on'', $6)', p_topic) into v_firsts
+    using p_partitions, p_counts, p_keys, p_records, p_attributes, p_ring;
+  return v_firsts;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.appended_at(p_topic integer, p_partition integer, p_offset bigint)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
@@ -1005,6 +1081,32 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.claim_halves(p_names text[], p_origins text[], p_limit integer, p_lease_ms bigint)
+ RETURNS TABLE(half bigint, topic text, partition integer, key text, value text, headers text, check_back text, checks integer, prepared_at_ms bigint)
+ LANGUAGE plpgsql
+AS $function$
+begin
+  delete from sluice.half_message h where h.half in (
+    select d.half from sluice.half_message d where d.decided_at < clock_timestamp() - interval '7 days'
+    order by d.decided_at limit p_limit for update skip locked);
+  perform sluice.settle_half(d.half) from (
+    select h.half from sluice.half_message h
+    where h.state = 'prepared' and h.checks >= h.max_checks and h.check_at <= clock_timestamp()
+    order by h.check_at limit p_limit for update skip locked) d;
+  return query
+    with due as (
+      select h.half from sluice.half_message h
+      where h.state = 'prepared' and h.check_at <= clock_timestamp() and h.checks < h.max_checks
+        and (h.check_back = any (p_names) or substring(h.check_back from '^https?://[^/?#]+') = any (p_origins))
+      order by h.check_at limit p_limit for update skip locked)
+    update sluice.half_message h set
+      checks = h.checks + 1, check_at = clock_timestamp() + make_interval(secs => p_lease_ms / 1000.0)
+    from due where h.half = due.half
+    returning h.half, (select t.name from sluice.topic t where t.topic = h.topic), h.partition, h.key, h.value,
+      (h.attributes::json -> 'headers')::text, h.check_back, h.checks, (extract(epoch from h.prepared_at) * 1000)::bigint;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.claim_key(p_group text, p_key text, p_keep_ms bigint)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -1068,6 +1170,28 @@ begin
     where s."group" = v_from and dry_run and not exists (
       select from sluice.position o where o."group" = v_to and o.topic = s.topic and o.partition = s.partition)
     order by t.name, s.partition;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.commit_half(half bigint, decided_by text DEFAULT 'caller'::text)
+ RETURNS TABLE(outcome text, decided boolean, message text)
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_half sluice.half_message%rowtype;
+begin
+  select * into v_half from sluice.half_message h where h.half = commit_half.half for update;
+  if not found then return query select 'forgotten', false, null::text; return; end if;
+  if v_half.decided_at is not null then return query select v_half.state, false, v_half.message; return; end if;
+  insert into sluice.outbox (topic, partition, key, value, attributes)
+  values (v_half.topic, v_half.partition, v_half.key, v_half.value, v_half.attributes)
+  returning 'o-' || outbox into v_half.message;
+  update sluice.half_message h set
+    state = 'committed', key = null, value = null, attributes = null,
+    decided_at = clock_timestamp(), decided_by = commit_half.decided_by, message = v_half.message
+  where h.half = commit_half.half;
+  perform pg_notify('sluice', 'outbox');
+  return query select 'committed', true, v_half.message;
 end $function$
 ;
 
@@ -2014,6 +2138,28 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.mark_all_done(p_position integer, p_epoch bigint, p_offsets bigint[])
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_next bigint;
+  v_already bigint[];
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  select next_offset into v_next from sluice.position where position = p_position and epoch = p_epoch;
+  if not found then return null; end if;
+  with marked as (
+    insert into sluice.done (position, "offset")
+    select p_position, o from unnest(p_offsets) o where o >= v_next order by o
+    on conflict do nothing
+    returning "offset")
+  select coalesce(array_agg(o order by o), '{}') into v_already
+  from (select unnest(p_offsets) as o except select "offset" from marked) rest;
+  return v_already;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.mark_done(p_position integer, p_epoch bigint, p_offset bigint)
  RETURNS text
  LANGUAGE plpgsql
@@ -2247,6 +2393,22 @@ CREATE OR REPLACE FUNCTION sluice.multiply_32(a bigint, b bigint)
 RETURN ((((((a >> 16) * b) & (65535)::bigint) << 16) + ((a & (65535)::bigint) * b)) & '4294967295'::bigint)
 ;
 
+CREATE OR REPLACE FUNCTION sluice.note_half(p_half bigint, p_answer text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_exhausted boolean;
+begin
+  update sluice.half_message h set
+    last_answer = left(p_answer, 500),
+    check_at = clock_timestamp()
+      + make_interval(secs => least(h.timeout_ms * 2 ^ least(h.checks - 1, 20), greatest(h.timeout_ms, 3600000)) / 1000.0)
+  where h.half = p_half and h.state = 'prepared' returning h.checks >= h.max_checks into v_exhausted;
+  if v_exhausted then perform sluice.settle_half(p_half); end if;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.offset_at(p_topic integer, p_partition integer, p_time timestamp with time zone)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -2410,6 +2572,53 @@ begin
   end if;
   return v_positions;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.prepare(topic text, value json, check_back text, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer, timeout interval DEFAULT '00:01:00'::interval, max_checks integer DEFAULT 15, on_undecided text DEFAULT 'keep'::text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_topic sluice.topic%rowtype;
+  v_partition integer := prepare.partition;
+begin
+  select * into v_topic from sluice.topic t where t.name = prepare.topic;
+  if not found then
+    raise exception 'sluice: there is no topic %', quote_literal(prepare.topic) using errcode = '42704';
+  end if;
+  if prepare.value is null or prepare.check_back is null then
+    raise exception 'sluice: a half message needs a value and a check-back' using errcode = '22004';
+  end if;
+  if v_topic.encoding = 'bytes' and json_typeof(prepare.value) <> 'string' then
+    raise exception 'sluice: topic % holds bytes: the value must be a JSON string of base64', quote_literal(prepare.topic) using errcode = '22023';
+  end if;
+  -- A text that Postgres cannot show would make the topic's view fail for whoever reads past it.
+  perform prepare.value::jsonb;
+  if prepare.headers is not null and (json_typeof(prepare.headers) <> 'object'
+    or exists (select from json_each(prepare.headers) h where json_typeof(h.value) <> 'string')) then
+    raise exception 'sluice: headers must be a JSON object of strings' using errcode = '22023';
+  end if;
+  if v_partition is null then
+    v_partition := coalesce(
+      sluice.partition_of_key(prepare.key, v_topic.partitions), floor(random() * v_topic.partitions)::integer);
+  elsif v_partition not between 0 and v_topic.partitions - 1 then
+    raise exception 'sluice: topic % has partitions 0 to %, not %', quote_literal(prepare.topic), v_topic.partitions - 1, v_partition
+      using errcode = '22023';
+  end if;
+  return sluice.prepare_half(v_topic.topic, v_partition, prepare.key, prepare.value::text,
+    case when prepare.headers is not null then json_build_object('headers', prepare.headers)::text end,
+    prepare.check_back, (extract(epoch from prepare.timeout) * 1000)::bigint, prepare.max_checks, prepare.on_undecided);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.prepare_half(p_topic integer, p_partition integer, p_key text, p_value text, p_attributes text, p_check_back text, p_timeout_ms bigint, p_max_checks integer, p_on_undecided text)
+ RETURNS bigint
+ LANGUAGE sql
+BEGIN ATOMIC
+ INSERT INTO sluice.half_message (topic, partition, key, value, attributes, check_back, timeout_ms, max_checks, on_undecided, check_at)
+   VALUES (prepare_half.p_topic, prepare_half.p_partition, prepare_half.p_key, prepare_half.p_value, prepare_half.p_attributes, prepare_half.p_check_back, prepare_half.p_timeout_ms, prepare_half.p_max_checks, prepare_half.p_on_undecided, (clock_timestamp() + make_interval(secs => (((prepare_half.p_timeout_ms)::numeric / 1000.0))::double precision)))
+   RETURNING half_message.half;
+END
 ;
 
 CREATE OR REPLACE FUNCTION sluice.purge_dead_letters(before timestamp with time zone, "group" text DEFAULT NULL::text, topic text DEFAULT NULL::text)
@@ -2784,6 +2993,24 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.rollback_half(half bigint, decided_by text DEFAULT 'caller'::text)
+ RETURNS TABLE(outcome text, decided boolean, message text)
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_half sluice.half_message%rowtype;
+begin
+  select * into v_half from sluice.half_message h where h.half = rollback_half.half for update;
+  if not found then return query select 'forgotten', false, null::text; return; end if;
+  if v_half.decided_at is not null then return query select v_half.state, false, v_half.message; return; end if;
+  update sluice.half_message h set
+    state = 'rolled-back', key = null, value = null, attributes = null,
+    decided_at = clock_timestamp(), decided_by = rollback_half.decided_by
+  where h.half = rollback_half.half;
+  return query select 'rolled-back', true, null::text;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.run_schedule(name text)
  RETURNS text
  LANGUAGE plpgsql
@@ -2898,6 +3125,19 @@ begin
   update sluice.schedule s set last_at = clock_timestamp(), last_tick = p_tick, last_id = v_id where s.schedule = p_schedule.schedule;
   perform pg_notify('sluice', 'outbox');
   return v_id;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.settle_half(p_half bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if exists (select from sluice.half_message h where h.half = p_half and h.on_undecided = 'rollback') then
+    perform sluice.rollback_half(p_half, 'limit');
+  else
+    update sluice.half_message h set state = 'undecided' where h.half = p_half and h.state = 'prepared';
+  end if;
 end $function$
 ;
 
@@ -3069,6 +3309,13 @@ comment on column sluice.guards.depth is 'Messages that the slowest group has no
 comment on column sluice.guards.held is 'Messages of committed transactions that wait outside the log because it is full.';
 comment on column sluice.guards.max_depth is 'How many messages may wait.';
 comment on column sluice.guards.time_to_live is 'How long a message may be handed over, unless it says so itself; null: for ever.';
+comment on column sluice.half_message.check_at is 'When to ask next; while somebody asks, until when it is theirs.';
+comment on column sluice.half_message.check_back is 'Whom to ask when neither comes: the name of a check-back of an app, or a URL.';
+comment on column sluice.half_message.message is 'The id that the message has in the log; set when it is committed.';
+comment on column sluice.half_messages.decided_by is 'caller: commit or rollback was called. check-back: its answer. limit: nobody could tell, and it was prepared to be rolled back then.';
+comment on column sluice.half_messages.half is 'select * from sluice.commit_half(…), or sluice.rollback_half(…), decides it by hand.';
+comment on column sluice.half_messages.last_answer is 'What the check-back said last when it could not tell.';
+comment on column sluice.half_messages.state is 'prepared: waits for its producer, or for its check-back. undecided: was asked about max_checks times in vain, and waits for you. committed, rolled-back: decided.';
 comment on column sluice.lag.committed_offset is 'Everything below is done.';
 comment on column sluice.lag.lag is 'Messages not done yet, as of the last time the position was written.';
 comment on column sluice.lag.oldest_age is 'How long the oldest message that is not done has been in the log; null when there is none.';
@@ -3129,14 +3376,17 @@ comment on function sluice.acknowledge_leases(bigint[],integer[],text[],bigint) 
 comment on function sluice.actor() is 'Internal: who acts, for the audit.';
 comment on function sluice.append_alone(integer,json) is 'Internal: a guarded append of messages that have nothing to do with each other.';
 comment on function sluice.append_guarded(integer,json,bigint,bigint,text,text) is 'Internal: appends to a topic that deduplicates or is bounded.';
+comment on function sluice.append_within(integer,integer[],integer[],text,text,text,text) is 'Internal: appends within a stage''s transaction.';
 comment on function sluice.appended_at(integer,integer,bigint) is 'When a message was appended.';
 comment on function sluice.assert_duty(integer,bigint) is 'Refuses an owner of a duty that has been replaced.';
 comment on function sluice.begin_redriven(integer,bigint,bigint) is 'Internal: counts an attempt of a redriven message.';
 comment on function sluice.begin_retries(integer,bigint,bigint[]) is 'Internal: counts an attempt before it is made.';
 comment on function sluice.bury_redriven(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message is a dead letter again.';
+comment on function sluice.claim_halves(text[],text[],integer,bigint) is 'Internal: hands out half messages to be asked about.';
 comment on function sluice.claim_key(text,text,bigint) is 'Claims a key for a group in the caller''s transaction; false when its effect was had before.';
 comment on function sluice.claim_retries(integer,integer[],integer,bigint) is 'Takes messages in hand that failed before and are due.';
 comment on function sluice.clone_group(text,text,boolean,boolean) is 'Moves a group to where another one is: select * from sluice.clone_group(''welcome'', ''welcome-v2'').';
+comment on function sluice.commit_half(bigint,text) is 'Commits a half message: it enters the log once your transaction has committed.';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[],bigint[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.consume_again(text,text,integer,bigint) is 'Hands one message of the log to one group once more: select sluice.consume_again(''welcome'', ''signups'', 0, 42).';
@@ -3174,6 +3424,7 @@ comment on function sluice.lease_ranges(integer,integer[],integer,bigint) is 'Le
 comment on function sluice.let_held_in(integer) is 'Internal: lets messages in that wait because their topic was full.';
 comment on function sluice.let_in(integer,integer[],integer[],text,text,text) is 'Internal: what the relay does with the messages of one topic.';
 comment on function sluice.live_members() is 'The members whose session is there.';
+comment on function sluice.mark_all_done(integer,bigint,bigint[]) is 'Marks messages as done within the caller''s transaction.';
 comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
 comment on function sluice.mark_leased_done(integer,bigint,bigint) is 'Marks a message of a leased range as done within the caller''s transaction.';
 comment on function sluice.mark_redriven(integer,bigint,bigint) is 'Internal: marks a redriven message as done within the caller''s transaction.';
@@ -3182,6 +3433,7 @@ comment on function sluice.move_delayed(bigint,timestamp with time zone,integer,
 comment on function sluice.move_positions(text,integer[],text,bigint,integer,boolean,boolean) is 'Internal: moves positions; see sluice.reset_position, sluice.shift_position and sluice.clone_group.';
 comment on function sluice.move_to_retry(integer,bigint,bigint,integer,double precision,text,text,integer,bigint) is 'Moves a message of a leased range into a row of its own.';
 comment on function sluice.multiply_32(bigint,bigint) is 'Internal: unsigned 32-bit multiplication.';
+comment on function sluice.note_half(bigint,text) is 'Internal: notes the answer of a check-back.';
 comment on function sluice.offset_at(integer,integer,timestamp with time zone) is 'The first offset that was appended at a time or later.';
 comment on function sluice.outbox_insert(integer,json,boolean) is 'Internal: writes messages to the outbox.';
 comment on function sluice.partition_of_key(text,integer) is 'The partition a key goes to: Kafka''s murmur2. The same as the producers compute.';
@@ -3189,6 +3441,8 @@ comment on function sluice.pause_group(text,text,integer,text) is 'Pauses a grou
 comment on function sluice.pause_position(integer,bigint,text) is 'Internal: an owner pauses its partition.';
 comment on function sluice.pause_schedule(text) is 'Stops a schedule until sluice.resume_schedule(name).';
 comment on function sluice.positions_of(text,text,integer[]) is 'Internal: the numbers of a group''s positions.';
+comment on function sluice.prepare(text,json,text,text,json,integer,interval,integer,text) is 'Prepares one message, to be committed or rolled back later: select sluice.prepare(''topic'', ''{"a":1}'', check_back => ''orders'').';
+comment on function sluice.prepare_half(integer,integer,text,text,text,text,bigint,integer,text) is 'Internal: keeps a half message.';
 comment on function sluice.purge_dead_letters(timestamp with time zone,text,text) is 'Gives up dead letters older than a time, 10,000 at most a call: select sluice.purge_dead_letters(now() - interval ''90 days'').';
 comment on function sluice.put_off(integer,bigint,json) is 'Internal: keeps messages that failed until they are handed over again.';
 comment on function sluice.recall(text) is 'Takes a delayed message back: select sluice.recall(''d-17''). Whether it will never be delivered.';
@@ -3207,10 +3461,12 @@ comment on function sluice.resume_schedule(text) is 'Lets a paused schedule go o
 comment on function sluice.retention_bounds(integer) is 'Where the groups of a topic are, for retention.';
 comment on function sluice.ring_for_due(timestamp with time zone) is 'Internal: wakes the mover of delayed messages for one that is due soon.';
 comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment and begins the next.';
+comment on function sluice.rollback_half(bigint,text) is 'Discards a half message: nobody ever sees it.';
 comment on function sluice.run_schedule(text) is 'Sends a schedule''s message now.';
 comment on function sluice.send(text,json,text,json,integer,timestamp with time zone,interval) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}''). Later with deliver_at => a time or delay => an interval.';
 comment on function sluice.send_once(text,text,json,text,json,integer) is 'Sends one message within your transaction unless its message id was sent within the topic''s window.';
 comment on function sluice.send_scheduled(sluice.schedule,timestamp with time zone) is 'Internal: sends a schedule''s message for a tick.';
+comment on function sluice.settle_half(bigint) is 'Internal: ends the asking about a half message.';
 comment on function sluice.shift_position(text,text,bigint,integer[],boolean,boolean) is 'Moves a group''s position by a number of messages: select * from sluice.shift_position(''welcome'', ''signups'', -100).';
 comment on function sluice.start_offset(integer,integer) is 'The first offset of a partition that retention has left.';
 comment on function sluice.take_duty(integer,text) is 'Takes a duty under a new epoch.';
@@ -3221,6 +3477,8 @@ comment on function sluice.time_of_ms(bigint) is 'Internal: milliseconds since 1
 comment on function sluice.topic_number(text) is 'Internal: the number of a topic; refuses a name that is none.';
 comment on function sluice.write_audit(text,text,json) is 'Internal: notes an act within its transaction.';
 comment on index sluice.delayed_due is 'What is due next, and in which order.';
+comment on index sluice.half_message_decided is 'Finds what is to be forgotten.';
+comment on index sluice.half_message_due is 'Finds what is to be asked about.';
 comment on schema sluice is 'Sluice, a message broker inside Postgres: its tables, views and functions.';
 comment on schema sluice_log is 'Sluice: the tables and append functions of topics, named by topic number. Read topics.<name> instead.';
 comment on schema topics is 'Sluice: a view per topic that shows its messages one by one.';
@@ -3237,6 +3495,7 @@ comment on table sluice.duty is 'What one process at a time does for all. The se
 comment on table sluice.group_topic is 'How a group works on a topic. One that works on it in one way cannot work in another.';
 comment on table sluice.guard is 'What a topic refuses, forgets and bounds; a topic without a row does none of it. See the view sluice.guards.';
 comment on table sluice.guarded_append is 'What producers were told, for an hour: one whose answer was lost asks again and hears the same.';
+comment on table sluice.half_message is 'Messages that were prepared and wait for commit or rollback, and what was decided within the last week. See the view sluice.half_messages.';
 comment on table sluice.handed_out is 'Messages that saw processes end, and how often they were handed over since; gone when the position has passed them.';
 comment on table sluice.held is 'Messages of transactions that wait because their topic is full. As with sluice.outbox: a row is here if and only if its message is not in the log.';
 comment on table sluice.idempotence is 'Keys whose effect a group has had: a row commits with the effect. Expired rows are removed by the retention duty.';
@@ -3259,6 +3518,7 @@ comment on view sluice.dead_letters is 'Sluice: what a group could not handle: t
 comment on view sluice.delayed_messages is 'Sluice: messages that are not due yet; sluice.recall(id) takes one back.';
 comment on view sluice.groups is 'Sluice: each group''s lag over all partitions of a topic.';
 comment on view sluice.guards is 'Sluice: topics that refuse, forget or bound, and how full they are.';
+comment on view sluice.half_messages is 'Sluice: messages that wait for commit or rollback, and what was decided within the last week.';
 comment on view sluice.idle_members is 'Sluice: members that stand by: their group has more of them than the topic has partitions, or one active only.';
 comment on view sluice.lag is 'Sluice: how far each group is in each partition, and who works on it.';
 comment on view sluice.leaders is 'Sluice: which process does what one does for all: relay moves the outbox into the log, retention drops old segments, delays moves what is due into the log, schedules sends by the clock.';

@@ -7,6 +7,7 @@ const families: Readonly<Record<string, number>> = { U: 7, M: 6, K: 15, R: 11, Q
 /** The rows that must not be open any more. */
 const shown = [
   "U1",
+  "U6",
   "M1",
   "M2",
   "M3",
@@ -20,8 +21,10 @@ const shown = [
   "K7",
   "K8",
   "K14",
+  "K15",
   "R1",
   "R2",
+  "R3",
   "R4",
   "R5",
   "R6",

@@ -26,6 +26,7 @@ export {
   type PositionCommit,
   type TakenPosition,
 } from "./groups.ts";
+export { type ClaimedHalf, HalfMessages, type HalfToPrepare } from "./half-messages.ts";
 export type { KeptDeadLetter } from "./kept-dead-letter.ts";
 export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } from "./members.ts";
 export { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";

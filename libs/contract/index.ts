@@ -1,5 +1,13 @@
 export { type Backoff, exponential, fixed, intervals } from "./backoff.ts";
 export { type Cadence, nextTick, ticksUntil } from "./cadence.ts";
+export type {
+  CheckBack,
+  CheckBackDecision,
+  HalfMessage,
+  HalfMessageInfo,
+  HalfOutcome,
+  PrepareOptions,
+} from "./check-back.ts";
 export {
   type AnyConsumer,
   type AnyPatternConsumer,
@@ -39,5 +47,16 @@ export { type Place, placeText, timeMs } from "./place.ts";
 export { type RateLimit, rateLimitIntervalMs, rateLimitProblems } from "./rate-limit.ts";
 export type { Acks, ConsumedRecord, Headers, RecordOptions, SendResult } from "./record.ts";
 export { type MissedTicks, type Schedule, type ScheduleOptions, schedule } from "./schedule.ts";
+export {
+  isOutgoing,
+  type Outgoing,
+  outgoing,
+  type Stage,
+  type StageInput,
+  type StageOptions,
+  type StageOutput,
+  type StageTarget,
+  stage,
+} from "./stage.ts";
 export { type AnyTopic, type Topic, type TopicOptions, type TopicStorage, topic, type ValueOf } from "./topic.ts";
 export { bytes, isUnstorable, type ValueCodec } from "./value.ts";

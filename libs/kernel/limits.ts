@@ -34,4 +34,8 @@ export const limits = {
   filterDepth: 32,
   /** Conditions and listed values of a filter. */
   filterNodes: 256,
+  /** Records that a stage produces in one transaction. */
+  stageRecords: 10_000,
+  /** Characters of the values that a stage produces in one transaction. */
+  stageCharacters: 16_777_216,
 } as const;

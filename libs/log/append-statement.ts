@@ -5,7 +5,7 @@ import afterStatement from "./sql/append-after.sql" with { type: "text" };
 import oneStatement from "./sql/append-one.sql" with { type: "text" };
 
 /** Joins the partitions' texts; JSON never holds it unescaped. Why it is so long stands in migrations/0005_append.sql. */
-const recordSeparator = "\u001e".repeat(32);
+export const recordSeparator = "\u001e".repeat(32);
 
 /** A statement and what goes with it. */
 export interface AppendStatement {

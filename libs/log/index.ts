@@ -1,3 +1,4 @@
+export { recordSeparator } from "./append-statement.ts";
 export { listTopics, openTopic, type StoredGuards, type TopicEntry } from "./catalog.ts";
 export type {
   AppendEntry,

@@ -1,9 +1,26 @@
-import { declareSchedule, Groups } from "@sluice/broker";
-import type { AnyConsumer, AnyPatternConsumer, AnyTopic, Schedule } from "@sluice/contract";
-import { type Duration, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
+import { declareSchedule, Groups, HalfMessages } from "@sluice/broker";
+import type { AnyConsumer, AnyPatternConsumer, AnyTopic, CheckBack, Schedule, Stage } from "@sluice/contract";
+import { type Duration, type Problem, parseDurationMs, problemsError, SluiceError } from "@sluice/kernel";
 import { Pool } from "@sluice/store";
-import { HandlerTransactions, type JoinedConsumer, joinConsumer, Worker } from "@sluice/worker";
-import { asSluice, type ConnectOptions, closeConnection, openConnection, type Sluice } from "./connect.ts";
+import {
+  HalfChecker,
+  HandlerTransactions,
+  type JoinedConsumer,
+  joinConsumer,
+  nameProblem,
+  type OpenStage,
+  originProblem,
+  urlProblem,
+  Worker,
+} from "@sluice/worker";
+import {
+  asSluice,
+  type Connection,
+  type ConnectOptions,
+  closeConnection,
+  openConnection,
+  type Sluice,
+} from "./connect.ts";
 import { PatternWatch } from "./pattern-watch.ts";
 
 /** What an app may be declared with. */
@@ -16,6 +33,15 @@ export interface AppOptions {
   readonly consumers?: readonly (AnyConsumer | AnyPatternConsumer)[];
   /** What it sends by the clock. Kept in the database when it starts; one that is no longer declared stays there. */
   readonly schedules?: readonly Schedule[];
+  /** Its stages: what consumes and produces in one transaction. */
+  readonly stages?: readonly Stage[];
+  /**
+   * Says what became of half messages that nobody decided on in time, by the name that they were prepared with: a function, or
+   * the URL of an endpoint.
+   */
+  readonly checkBacks?: Readonly<Record<string, CheckBack>>;
+  /** Origins (`"https://orders.internal"`) whose endpoints may be asked when a message was prepared with a URL. Default none. */
+  readonly checkBackOrigins?: readonly string[];
   /**
    * A process that is not heard of for this long loses its partitions; default `"15s"`. (One that dies loses them at once:
    * the server sees its connection close.)
@@ -82,13 +108,16 @@ export function app(options: AppOptions): App {
   };
 }
 
-function apart({ consumers = [] }: AppOptions): {
+function apart({ consumers = [], stages = [] }: AppOptions): {
   readonly consumers: readonly AnyConsumer[];
   readonly patterns: readonly AnyPatternConsumer[];
 } {
   const isPattern = (one: AnyConsumer | AnyPatternConsumer): one is AnyPatternConsumer => "pattern" in one;
   return {
-    consumers: consumers.filter((one): one is AnyConsumer => !isPattern(one)),
+    consumers: [
+      ...consumers.filter((one): one is AnyConsumer => !isPattern(one)),
+      ...stages.map((stage) => stage.consumer),
+    ],
     patterns: consumers.filter(isPattern),
   };
 }
@@ -114,7 +143,9 @@ async function start(
     const joined: JoinedConsumer[] = [];
     for (const consumer of consumers) {
       const { entry } = await connection.producer.openTopic(consumer.topic);
-      joined.push(await joinConsumer(connection.pool, groups, consumer, entry));
+      const stage = options.stages?.find((one) => one.consumer === consumer);
+      const one = await joinConsumer(connection.pool, groups, consumer, entry);
+      joined.push(stage === undefined ? one : { ...one, stage: await openStage(connection, stage) });
     }
     for (const schedule of options.schedules ?? []) {
       const { entry } = await connection.producer.openTopic(schedule.topic);
@@ -135,9 +166,10 @@ async function start(
     );
     await worker.started;
     watch.start((found) => worker.join(found));
+    const checker = startChecking(connection, options);
     let closing: Promise<boolean> | undefined;
     const close = () => {
-      closing ??= Promise.all([worker.close(), watch.stop()])
+      closing ??= Promise.all([worker.close(), watch.stop(), checker?.stop()])
         .then(([drained]) => drained)
         .finally(closeAll);
       return closing;
@@ -153,8 +185,34 @@ async function start(
 }
 
 function namedTopics(options: AppOptions): AnyTopic[] {
-  const { topics = [], schedules = [] } = options;
-  return [...topics, ...[...apart(options).consumers, ...schedules].map(({ topic }) => topic)];
+  const { topics = [], schedules = [], stages = [] } = options;
+  const targets = stages.flatMap((stage) => stage.targets);
+  return [...topics, ...[...apart(options).consumers, ...schedules].map(({ topic }) => topic), ...targets];
+}
+
+/** Asks about half messages, where the app has anybody to ask. */
+function startChecking({ pool, logger }: Connection, options: AppOptions): HalfChecker | undefined {
+  const checkBacks = new Map(Object.entries(options.checkBacks ?? {}));
+  const origins = options.checkBackOrigins ?? [];
+  if (checkBacks.size === 0 && origins.length === 0) return undefined;
+  const pollMs = parseDurationMs(options.poll ?? "500ms") ?? 0;
+  return new HalfChecker({ halves: new HalfMessages(pool), checkBacks, origins, pollMs, logger });
+}
+
+async function openStage({ producer }: Connection, stage: Stage): Promise<OpenStage> {
+  const topics = new Map<AnyTopic, Awaited<ReturnType<typeof producer.openTopic>>>();
+  for (const topic of stage.targets) {
+    const opened = await producer.openTopic(topic);
+    const { deduplicateMs, maxDepth } = opened.entry.guards;
+    if (deduplicateMs !== null || maxDepth !== null) {
+      throw new SluiceError(
+        "INVALID_OPTIONS",
+        `topic ${topic.name} deduplicates or is bounded and is no target of a stage, whose outputs enter the log another way`,
+      );
+    }
+    topics.set(topic, opened);
+  }
+  return { stage, topics };
 }
 
 function appProblems(options: AppOptions): Problem[] {
@@ -174,6 +232,20 @@ function appProblems(options: AppOptions): Problem[] {
   const connections = options.transactionConnections;
   require(connections === undefined ||
     (Number.isInteger(connections) && connections >= 1), "transactionConnections", "must be a whole number above zero");
+  for (const [name, checkBack] of Object.entries(options.checkBacks ?? {})) {
+    const problem =
+      nameProblem(name) ??
+      (typeof checkBack === "string"
+        ? urlProblem(checkBack)
+        : typeof checkBack === "function"
+          ? undefined
+          : "must be a function or a URL");
+    if (problem !== undefined) problems.push({ path: `checkBacks.${name}`, message: problem });
+  }
+  for (const [index, origin] of (options.checkBackOrigins ?? []).entries()) {
+    const problem = originProblem(origin);
+    if (problem !== undefined) problems.push({ path: `checkBackOrigins[${index}]`, message: problem });
+  }
   const seen = new Set<string>();
   const { consumers, patterns } = apart(options);
   for (const { group, pattern } of patterns) {

@@ -1,5 +1,5 @@
-import { DeadLetters, Doorbell, GroupAdministration, recallDelayed } from "@sluice/broker";
-import type { AnyTopic, ConsumedRecord, SendResult, Topic } from "@sluice/contract";
+import { DeadLetters, Doorbell, GroupAdministration, HalfMessages, recallDelayed } from "@sluice/broker";
+import type { AnyTopic, ConsumedRecord, HalfMessage, PrepareOptions, SendResult, Topic } from "@sluice/contract";
 import {
   type Clock,
   type Duration,
@@ -12,7 +12,15 @@ import {
 } from "@sluice/kernel";
 import { type Log, PostgresLog } from "@sluice/log";
 import { callInTransaction, checkSchema, checkServer, migrate, Pool, type UserTransaction } from "@sluice/store";
-import { type DelayOptions, Producer, type ReadOptions, readPartition, type SendOptions } from "@sluice/worker";
+import {
+  type DelayOptions,
+  halfOf,
+  Producer,
+  prepareHalf,
+  type ReadOptions,
+  readPartition,
+  type SendOptions,
+} from "@sluice/worker";
 
 /** How to reach the database, and what this process may do there. */
 export interface ConnectOptions {
@@ -88,6 +96,20 @@ export interface Sluice {
    * const inTime = await sluice.recall(id)
    */
   recall(id: string, options?: { readonly tx?: UserTransaction }): Promise<boolean>;
+  /**
+   * Prepares a message for work that is done elsewhere: it is kept, and seen by nobody until it is committed. When neither
+   * commit nor rollback comes within the timeout, its check-back is asked.
+   *
+   * Fails as {@link send} does, and with INVALID_OPTIONS. When its answer is lost, the message may be kept all the same: its
+   * check-back is then asked about an id that it does not know, and says "rollback".
+   *
+   * @example
+   * const half = await sluice.prepare(orders, order, { checkBack: "orders" })
+   * try { await shop.place(order, half.id); await half.commit() } catch (error) { await half.rollback(); throw error }
+   */
+  prepare<Value>(topic: Topic<Value>, value: Value, options: PrepareOptions): Promise<HalfMessage>;
+  /** A half message by its id, to decide on it after a restart or in another process. Nothing is looked up yet. */
+  half(id: string): HalfMessage;
   /**
    * Reads a partition without a group, from any offset or time to another or to its present end, in pieces as they lie in the
    * log. Reading moves no position and hides nothing from anybody.
@@ -182,6 +204,7 @@ export async function closeConnection({ producer, doorbell, ...pools }: Connecti
 
 /** A connection as users see it. */
 export function asSluice({ log, pool, producer }: Connection, close: () => Promise<void>): Sluice {
+  const halves = new HalfMessages(pool);
   let closing: Promise<void> | undefined;
   const closeOnce = () => {
     closing ??= close();
@@ -195,6 +218,8 @@ export function asSluice({ log, pool, producer }: Connection, close: () => Promi
       if (tx === undefined) return await recallDelayed(pool, id);
       return (await callInTransaction(tx, "recalling a message", "sluice.recall", [id])) === "true";
     },
+    prepare: (topic, value, options) => prepareHalf(producer, halves, topic, value, options),
+    half: (id) => halfOf(halves, id),
     async *read(topic, options) {
       yield* readPartition(log, topic, (await producer.openTopic(topic)).entry, options);
     },

@@ -7,6 +7,7 @@ import append from "../../migrations/0005_append.sql" with { type: "text" };
 import retries from "../../migrations/0006_retries.sql" with { type: "text" };
 import delaysAndSchedules from "../../migrations/0008_delays_and_schedules.sql" with { type: "text" };
 import lookingAfter from "../../migrations/0009_looking_after.sql" with { type: "text" };
+import stages from "../../migrations/0010_stages.sql" with { type: "text" };
 import shared from "../../migrations/0011_shared.sql" with { type: "text" };
 import guards from "../../migrations/0013_guards.sql" with { type: "text" };
 import pace from "../../migrations/0014_pace.sql" with { type: "text" };
@@ -23,6 +24,7 @@ export const migrations: readonly Migration[] = [
   defineMigration("0006_retries", retries),
   defineMigration("0008_delays_and_schedules", delaysAndSchedules),
   defineMigration("0009_looking_after", lookingAfter),
+  defineMigration("0010_stages", stages),
   defineMigration("0011_shared", shared),
   defineMigration("0013_guards", guards),
   defineMigration("0014_pace", pace),

@@ -1,7 +1,11 @@
 export { HandlerTransactions } from "./consumer/handler-transaction.ts";
 export { type IdempotentOptions, idempotent } from "./consumer/idempotent.ts";
+export { nameProblem, originProblem, urlProblem } from "./half/check-back-address.ts";
+export { HalfChecker, type HalfCheckerOptions } from "./half/half-checker.ts";
+export { halfOf, prepareHalf } from "./half/prepare.ts";
 export { joinConsumer } from "./joining.ts";
 export type { DelayOptions } from "./producer/delayed.ts";
 export { Producer, type ProducerOptions, type SendOptions } from "./producer/producer.ts";
 export { type ReadOptions, type ReadTime, readPartition } from "./reader.ts";
+export type { OpenStage } from "./stage/stage-runner.ts";
 export { type JoinedConsumer, Worker, type WorkerContext, type WorkerOptions } from "./worker.ts";

@@ -27,6 +27,7 @@ import { RateLimiter } from "./consumer/rate-limiter.ts";
 import { isAssigned, UnassignedConsumers } from "./consumer/unassigned-consumers.ts";
 import { standForDuties } from "./duties.ts";
 import { beat } from "./heartbeat.ts";
+import { type OpenStage, StageRunner } from "./stage/stage-runner.ts";
 
 /** How a worker lives. */
 export interface WorkerOptions {
@@ -46,6 +47,8 @@ export interface JoinedConsumer {
   readonly consumer: AnyConsumer;
   readonly entry: TopicEntry;
   readonly group: number;
+  /** Set when it is the consumer of a stage. */
+  readonly stage?: OpenStage;
 }
 
 /** A worker's surroundings. */
@@ -274,6 +277,9 @@ export class Worker {
         if (session.isOpen) await session.unlock("owner", position.position);
         return;
       }
+      const home = { partition: position.partition, position: position.position, epoch: taken.epoch };
+      const runner =
+        joined.stage === undefined ? undefined : new StageRunner(joined.stage, { ...this.#context, ...home });
       const consumer = new PartitionConsumer(
         {
           ...this.#context,
@@ -283,7 +289,12 @@ export class Worker {
           commitNow: (which) => this.#writer.writeNow(which),
           onFenced: (which) => this.#forget(which),
         },
-        { ...position, ...joined, rateLimiter: this.#rateLimiters.get(joined) },
+        {
+          ...position,
+          ...joined,
+          rateLimiter: this.#rateLimiters.get(joined),
+          ...(runner === undefined ? {} : { consumer: runner.consumer, runner }),
+        },
         taken,
       );
       this.#owned.set(position.position, consumer);

@@ -8,9 +8,11 @@ import {
   consumer,
   exponential,
   type HandlerContext,
+  outgoing,
   type SendResult,
   type Sluice,
   schedule,
+  stage,
   topic,
   type ValueOf,
 } from "sluice";
@@ -97,6 +99,41 @@ export const declared = app({
     consumer(visits, { group: "visits", handler: (c: HandlerContext<{ at: Date }>) => void c.value.at.getTime() }),
   ],
 });
+
+/** A stage knows what it gets, and what each of its topics takes. */
+export const staged = app({
+  stages: [
+    stage({ from: visits, to: signups, group: "g", map: (c) => ({ userId: c.value.at.toISOString() }) }),
+    stage({ from: visits, to: [signups, pictures], group: "g2", map: () => [outgoing(pictures, new Uint8Array(1))] }),
+    stage({
+      from: signups,
+      to: visits,
+      group: "g",
+      mapBatch: async (inputs, tx) => {
+        await tx.execute("select 1");
+        return inputs.map(({ value }) => ({ at: new Date(value.age ?? 0) }));
+      },
+    }),
+    // @ts-expect-error: a value that the topic does not take
+    stage({ from: visits, to: signups, group: "g", map: () => ({ userId: 1 }) }),
+    // @ts-expect-error: of several topics, a value alone does not say which
+    stage({ from: visits, to: [signups, pictures], group: "g", map: () => ({ userId: "u1" }) }),
+    // @ts-expect-error: a topic that the stage does not name
+    stage({ from: visits, to: [signups], group: "g", map: () => outgoing(pictures, new Uint8Array(1)) }),
+    // @ts-expect-error: map or mapBatch, not both
+    stage({ from: visits, to: signups, group: "g", map: () => undefined, mapBatch: () => undefined }),
+  ],
+});
+
+/** A half message has a value of its topic's, and somebody to ask. */
+export async function prepared(sluice: Sluice): Promise<string> {
+  // @ts-expect-error: whom to ask is needed
+  await sluice.prepare(signups, { userId: "u1" }, {});
+  // @ts-expect-error: a number where the schema wants a text
+  await sluice.prepare(signups, { userId: 1 }, { checkBack: "signups" });
+  const outcome = await (await sluice.prepare(signups, { userId: "u1" }, { checkBack: "signups" })).commit();
+  return outcome.outcome satisfies "committed" | "rolled-back" | "forgotten";
+}
 
 /** Options that are wrong in kind are refused before anything runs. */
 export function refused(): void {

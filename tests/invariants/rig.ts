@@ -4,7 +4,7 @@ import { isSluiceError, silentLogger, systemClock } from "@sluice/kernel";
 import { type Log, openTopic, PostgresLog, type TopicEntry } from "@sluice/log";
 import { Pool } from "@sluice/store";
 import { type History, type LogEntry, testDatabase } from "@sluice/testkit";
-import { HandlerTransactions, Producer, Worker } from "@sluice/worker";
+import { HandlerTransactions, type OpenStage, Producer, Worker } from "@sluice/worker";
 import postgres from "postgres";
 import { z } from "zod";
 
@@ -36,6 +36,10 @@ export interface WorkerRig {
   readonly url?: string;
   readonly consumer: AnyConsumer;
   readonly entry: TopicEntry;
+  /** The stage whose consumer it is. */
+  readonly stage?: OpenStage;
+  /** Breaks handlers' transactions on purpose. */
+  readonly transactions?: (pool: Pool) => HandlerTransactions;
   readonly log?: (log: Log) => Log;
   readonly groups?: (pool: Pool) => Groups;
   readonly leaseMs?: number;
@@ -94,6 +98,7 @@ export async function openRig(): Promise<Rig> {
       const groups = options.groups?.(own) ?? new Groups(own);
       // Joined straight, so that a proxy's faults are for the worker alone.
       const group = await new Groups(pool({ connections: 1 })).join(consumer.group, entry.number, consumer.start);
+      const handlerPool = pool({ url, connections: 8, name: `${name} handlers` });
       const worker = new Worker(
         {
           url,
@@ -101,11 +106,11 @@ export async function openRig(): Promise<Rig> {
           log: log(new PostgresLog(own)),
           groups,
           doorbell,
-          transactions: new HandlerTransactions(pool({ url, connections: 8, name: `${name} handlers` })),
+          transactions: options.transactions?.(handlerPool) ?? new HandlerTransactions(handlerPool),
           logger: silentLogger,
           clock: systemClock,
         },
-        [{ consumer, entry, group }],
+        [{ consumer, entry, group, ...(options.stage === undefined ? {} : { stage: options.stage }) }],
         {
           name,
           leaseMs: options.leaseMs ?? 10_000,

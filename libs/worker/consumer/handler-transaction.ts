@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { type Deferred, deferred, SluiceError, toError } from "@sluice/kernel";
-import { explain, guardTransactions, type Pool, withDeadline } from "@sluice/store";
+import { arrayLiteral, explain, guardTransactions, type Pool, withDeadline } from "@sluice/store";
 import { type SQL, sql } from "drizzle-orm";
 import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
 
@@ -84,14 +84,31 @@ export class OpenTransaction {
    * @param mark another statement that marks it; gives `outcome`
    */
   async commit(position: number, epoch: number, offset: number, mark?: SQL): Promise<MarkOutcome> {
+    return await this.#commit(async () => {
+      const rows = await this.tx.execute<{ outcome: MarkOutcome }>(
+        mark ?? sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
+      );
+      return rows[0]?.outcome ?? "fenced";
+    });
+  }
+
+  /** The same for several messages, ascending: all of them or none. `"already"` when one of them was done before. */
+  async commitAll(position: number, epoch: number, offsets: readonly number[]): Promise<MarkOutcome> {
+    return await this.#commit(async () => {
+      const rows = await this.tx.execute<{ already: string | null }>(
+        sql`select sluice.mark_all_done(${position}, ${epoch}::bigint, ${arrayLiteral(offsets)}::text::bigint[])::text as already`,
+      );
+      const already = rows[0]?.already ?? null;
+      if (already === null) return "fenced";
+      return already === "{}" ? "done" : "already";
+    });
+  }
+
+  async #commit(mark: () => Promise<MarkOutcome>): Promise<MarkOutcome> {
     if (this.#isOver)
       throw new SluiceError("DATABASE_UNREACHABLE", "the connection of a handler's transaction is gone");
     try {
-      const marking = this.tx.execute<{ outcome: MarkOutcome }>(
-        mark ?? sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
-      );
-      const rows = await withDeadline(marking, commitTimeoutMs, "marking a message as done");
-      const outcome = rows[0]?.outcome ?? "fenced";
+      const outcome = await withDeadline(mark(), commitTimeoutMs, "marking a message as done");
       if (outcome !== "done") {
         await this.rollback();
         return outcome;

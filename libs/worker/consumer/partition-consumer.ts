@@ -11,6 +11,8 @@ import type {
 import type { AnyConsumer } from "@sluice/contract";
 import { Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
+import { offsetOf, RecordCursor } from "../stage/record-cursor.ts";
+import type { StageRunner } from "../stage/stage-runner.ts";
 import { Expiry } from "./expiry.ts";
 import { FailurePolicy } from "./failure-policy.ts";
 import { HandOutReserve } from "./hand-out-reserve.ts";
@@ -66,6 +68,8 @@ export class PartitionConsumer implements RedrivenHome {
   readonly pause: PartitionPause;
   /** Messages beside the log that it hands over once more. */
   readonly redriven: RedrivenSource;
+  /** A stage takes several messages at once; without it they are handed over one by one. */
+  readonly #stage: StageRunner | undefined;
   readonly #finished: Promise<void>;
   #fetchOffset: number;
   /** Whether the last read found no more after it. */
@@ -85,6 +89,7 @@ export class PartitionConsumer implements RedrivenHome {
       readonly consumer: AnyConsumer;
       readonly entry: TopicEntry;
       readonly rateLimiter: RateLimiter | undefined;
+      readonly runner?: StageRunner;
     },
     taken: TakenPosition,
   ) {
@@ -127,6 +132,7 @@ export class PartitionConsumer implements RedrivenHome {
     this.pause = new PartitionPause(context, this, this.#runner.queue);
     this.redriven = new RedrivenSource(context, this, this.#runner.queue);
     this.heed(home);
+    this.#stage = home.runner;
     this.#finished = this.#consume();
   }
 
@@ -185,6 +191,7 @@ export class PartitionConsumer implements RedrivenHome {
 
   transactionCommitted(offset: number): void {
     this.#commitUpTo(offset + 1);
+    this.#stage?.committed(offset);
   }
 
   async commitNow(offset: number): Promise<void> {
@@ -243,7 +250,8 @@ export class PartitionConsumer implements RedrivenHome {
       if (result.more) reading = this.#read();
       if (result.next > this.#reserve.end) await this.#reserveMore();
       this.#turnBeganAt = performance.now();
-      for (const batch of result.batches) await this.#admit(batch, from);
+      if (this.#stage !== undefined) await this.#admitTogether(this.#stage, new RecordCursor(result.batches, from));
+      else for (const batch of result.batches) await this.#admit(batch, from);
       if (!result.more) await this.#wake.wait(60_000);
     }
     // A read that nobody waits for any more: its failure was logged and retried inside.
@@ -323,15 +331,41 @@ export class PartitionConsumer implements RedrivenHome {
     return { batches: [], next: this.#fetchOffset, more: false };
   }
 
-  /** Hands a batch's records over, those at `from` and above that are not done yet, waiting for room before each. */
-  async #admit(batch: ReadBatch, from: number): Promise<void> {
-    for (let index = Math.max(0, from - batch.baseOffset); index < batch.count && !this.#stopped; index += 1) {
+  /** A stage's way: several records in one transaction where it can, and one by one those that it leaves. */
+  async #admitTogether(stage: StageRunner, cursor: RecordCursor): Promise<void> {
+    while (!this.#stopped) {
+      await this.#untilTurn();
+      const places = cursor.take(stage.size, (offset) => this.#progress.isDone(offset));
+      if (places.length === 0) return;
+      const isOrdinary = places.every(
+        (place) => offsetOf(place) >= this.#suspectTo && !this.expiry.concerns(place.batch, place.index),
+      );
+      const outcome =
+        isOrdinary && this.consumer.rateLimit === undefined
+          ? await this.#runner.run(() => stage.handleTogether(places, this.signal))
+          : "left";
+      if (outcome === "done") for (const place of places) this.#progress.done(offsetOf(place));
+      if (outcome === "fenced") this.fence();
+      for (const place of outcome === "left" ? places : []) {
+        if (!this.#stopped) await this.#admit(place.batch, offsetOf(place), offsetOf(place) + 1);
+      }
+    }
+  }
+
+  /** In ordered mode, redriven messages come between two live ones, and a pause is waited for. */
+  async #untilTurn(): Promise<void> {
+    if (this.consumer.mode !== "ordered") return;
+    if (this.redriven.waitsForTurn) await this.redriven.handleInTurn();
+    if (this.pause.isOn) await this.pause.over();
+  }
+
+  /** Hands a batch's records over, those from `from` to `to` that are not done yet, waiting for room before each. */
+  async #admit(batch: ReadBatch, from: number, to = Number.POSITIVE_INFINITY): Promise<void> {
+    const end = Math.min(batch.count, to - batch.baseOffset);
+    for (let index = Math.max(0, from - batch.baseOffset); index < end && !this.#stopped; index += 1) {
       const offset = batch.baseOffset + index;
       if (this.#progress.isDone(offset)) continue;
-      if (this.consumer.mode === "ordered") {
-        if (this.redriven.waitsForTurn) await this.redriven.handleInTurn();
-        if (this.pause.isOn) await this.pause.over();
-      }
+      if (this.redriven.waitsForTurn || this.pause.isOn) await this.#untilTurn();
       const attempt = offset < this.#suspectTo ? await this.#noteSuspicious(offset) : 1;
       if (this.#stopped) return;
       const over = this.#runner.add(batch, index, attempt);

@@ -6,7 +6,6 @@ import {
   type Duty,
   type GroupPosition,
   type Groups,
-  Pace,
   parseRing,
   RedrivenMessages,
   Retries,
@@ -23,7 +22,7 @@ import type { HandlerTransactions } from "./consumer/handler-transaction.ts";
 import { IdleReport } from "./consumer/idle-report.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";
-import { RateLimiter } from "./consumer/rate-limiter.ts";
+import { RateLimiters } from "./consumer/rate-limiter.ts";
 import { isAssigned, UnassignedConsumers } from "./consumer/unassigned-consumers.ts";
 import { standForDuties } from "./duties.ts";
 import { beat } from "./heartbeat.ts";
@@ -86,8 +85,7 @@ export class Worker {
   readonly #survey = new Signal();
   readonly #writer: PositionWriter;
   readonly #retries: Retries;
-  /** One per group and topic, for all its partitions. */
-  readonly #rateLimiters = new Map<JoinedConsumer, RateLimiter>();
+  readonly #rateLimiters: RateLimiters;
   readonly #databaseClock: DatabaseClock;
   readonly #started = Promise.withResolvers<void>();
   readonly #run: Promise<void>;
@@ -104,13 +102,7 @@ export class Worker {
     this.#idle = new IdleReport(context.logger);
     this.#writer = new PositionWriter(context.groups, context.logger, () => this.#owned.values());
     this.#retries = new Retries(context.pool);
-    const pace = new Pace(context.pool);
-    for (const one of joined) {
-      const { rateLimit: limit } = one.consumer;
-      if (limit === undefined) continue;
-      const { group, entry } = one;
-      this.#rateLimiters.set(one, new RateLimiter({ ...context, pace, group, topic: entry.number, limit }));
-    }
+    this.#rateLimiters = new RateLimiters(context);
     this.#run = this.#live();
   }
 
@@ -292,7 +284,7 @@ export class Worker {
         {
           ...position,
           ...joined,
-          rateLimiter: this.#rateLimiters.get(joined),
+          rateLimiter: this.#rateLimiters.of(joined),
           ...(runner === undefined ? {} : { consumer: runner.consumer, runner }),
         },
         taken,

@@ -1,43 +1,22 @@
 import { setImmediate } from "node:timers";
-import type {
-  DatabaseClock,
-  GroupPosition,
-  Groups,
-  OffsetRange,
-  PositionCommit,
-  Retries,
-  TakenPosition,
-} from "@sluice/broker";
+import type { OffsetRange, PositionCommit, TakenPosition } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import { Signal, SluiceError, toError } from "@sluice/kernel";
-import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
+import type { ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { offsetOf, RecordCursor } from "../stage/record-cursor.ts";
 import type { StageRunner } from "../stage/stage-runner.ts";
 import { Expiry } from "./expiry.ts";
 import { FailurePolicy } from "./failure-policy.ts";
 import { HandOutReserve } from "./hand-out-reserve.ts";
 import type { HandlerTransactions } from "./handler-transaction.ts";
-import { PartitionPause, type PauseContext } from "./partition-pause.ts";
+import type { PartitionConsumerContext, PartitionHome } from "./partition-context.ts";
+import { PartitionPause } from "./partition-pause.ts";
 import { passedOver } from "./passed-over.ts";
 import { pause } from "./pause.ts";
 import { Progress } from "./progress.ts";
-import type { RateLimiter } from "./rate-limiter.ts";
 import { type RedrivenHome, RedrivenSource } from "./redriven-source.ts";
 import { RetryKeeper } from "./retry-keeper.ts";
 import { TaskRunner, waitingMessages } from "./task-runner.ts";
-
-/** What a partition's consumer works with. */
-export interface PartitionConsumerContext extends PauseContext {
-  readonly log: Log;
-  readonly groups: Groups;
-  readonly retries: Retries;
-  readonly transactions: HandlerTransactions;
-  readonly databaseClock: DatabaseClock;
-  /** Writes the positions of these now; rejects with FENCED for one that has another owner. */
-  readonly commitNow: (consumer: PartitionConsumer) => Promise<void>;
-  /** Called once when it finds that the partition has another owner. */
-  readonly onFenced: (consumer: PartitionConsumer) => void;
-}
 
 /** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
 const turnMs = 5;
@@ -83,16 +62,7 @@ export class PartitionConsumer implements RedrivenHome {
   #wantsReserve = false;
   #turnBeganAt = performance.now();
 
-  constructor(
-    context: PartitionConsumerContext,
-    home: GroupPosition & {
-      readonly consumer: AnyConsumer;
-      readonly entry: TopicEntry;
-      readonly rateLimiter: RateLimiter | undefined;
-      readonly runner?: StageRunner;
-    },
-    taken: TakenPosition,
-  ) {
+  constructor(context: PartitionConsumerContext, home: PartitionHome, taken: TakenPosition) {
     this.#context = context;
     this.consumer = home.consumer;
     this.entry = home.entry;

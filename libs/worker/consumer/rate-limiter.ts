@@ -1,6 +1,8 @@
-import type { Pace } from "@sluice/broker";
-import { type RateLimit, rateLimitIntervalMs } from "@sluice/contract";
+import { Pace } from "@sluice/broker";
+import { type AnyConsumer, type RateLimit, rateLimitIntervalMs } from "@sluice/contract";
 import { type Clock, type Logger, toError } from "@sluice/kernel";
+import type { TopicEntry } from "@sluice/log";
+import type { Pool } from "@sluice/store";
 import { GatheredCalls } from "./gathered-calls.ts";
 import { pause } from "./pause.ts";
 
@@ -61,5 +63,36 @@ export class RateLimiter {
   #reserve(key: string, count: number): Promise<number> {
     const { pace, group, topic } = this.#context;
     return pace.reserve(group, topic, key, count, this.#intervalMs);
+  }
+}
+
+/** What a limiter is kept for: one consumer's part in its group. */
+interface LimitedConsumer {
+  readonly consumer: AnyConsumer;
+  readonly entry: TopicEntry;
+  readonly group: number;
+}
+
+/** The limiters of a process: one per consumer, for all its partitions. */
+export class RateLimiters {
+  readonly #context: { readonly pool: Pool; readonly logger: Logger; readonly clock: Clock };
+  readonly #limiters = new Map<LimitedConsumer, RateLimiter>();
+
+  constructor(context: { readonly pool: Pool; readonly logger: Logger; readonly clock: Clock }) {
+    this.#context = context;
+  }
+
+  /** The consumer's limiter; `undefined` when it may go as fast as it can. */
+  of(joined: LimitedConsumer): RateLimiter | undefined {
+    const { rateLimit: limit } = joined.consumer;
+    if (limit === undefined) return undefined;
+    let limiter = this.#limiters.get(joined);
+    if (limiter === undefined) {
+      const { group, entry } = joined;
+      const pace = new Pace(this.#context.pool);
+      limiter = new RateLimiter({ ...this.#context, pace, group, topic: entry.number, limit });
+      this.#limiters.set(joined, limiter);
+    }
+    return limiter;
   }
 }

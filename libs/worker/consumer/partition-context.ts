@@ -1,0 +1,31 @@
+import type { DatabaseClock, GroupPosition, Groups, Retries } from "@sluice/broker";
+import type { AnyConsumer } from "@sluice/contract";
+import type { Log, TopicEntry } from "@sluice/log";
+import type { StageRunner } from "../stage/stage-runner.ts";
+import type { HandlerTransactions } from "./handler-transaction.ts";
+import type { PartitionConsumer } from "./partition-consumer.ts";
+import type { PauseContext } from "./partition-pause.ts";
+import type { RateLimiter } from "./rate-limiter.ts";
+
+/** What a partition's consumer works with. */
+export interface PartitionConsumerContext extends PauseContext {
+  readonly log: Log;
+  readonly groups: Groups;
+  readonly retries: Retries;
+  readonly transactions: HandlerTransactions;
+  readonly databaseClock: DatabaseClock;
+  /** Writes the positions of these now; rejects with FENCED for one that has another owner. */
+  readonly commitNow: (consumer: PartitionConsumer) => Promise<void>;
+  /** Called once when it finds that the partition has another owner. */
+  readonly onFenced: (consumer: PartitionConsumer) => void;
+}
+
+/** Which partition it is, of which topic and for whom. */
+export interface PartitionHome extends GroupPosition {
+  readonly consumer: AnyConsumer;
+  readonly entry: TopicEntry;
+  /** `undefined`: as fast as it can. */
+  readonly rateLimiter: RateLimiter | undefined;
+  /** Set when it is a stage's. */
+  readonly runner?: StageRunner;
+}

@@ -1,4 +1,8 @@
 import { parseArgs } from "node:util";
+import { failing } from "./delivery/failing.ts";
+import { pace } from "./delivery/pace.ts";
+import { shared } from "./delivery/shared.ts";
+import { stageBatch, stageRowByRow } from "./delivery/stage.ts";
 import { Floors } from "./floors.ts";
 import { consume, read } from "./log/consume.ts";
 import { heldTransaction, latency } from "./log/latency.ts";
@@ -17,10 +21,21 @@ const logBenches: Readonly<Record<string, (bench: LogBench) => Promise<Result>>>
   "held-transaction": heldTransaction,
 };
 
-const usage = `usage: bun run bench [--only log|NAME,…] [--scale 0.1] [--json]
+const deliveryBenches: typeof logBenches = {
+  shared,
+  stage: stageBatch,
+  "stage-row-by-row": stageRowByRow,
+  "failing-1-percent": failing,
+  "rate-limit": pace,
+};
+
+const benches = { ...logBenches, ...deliveryBenches };
+
+const usage = `usage: bun run bench [--only log|delivery|NAME,…] [--scale 0.1] [--json]
   Every figure stands beside its floor, measured in turn with it on the same server; compare the ratios, never the rates.
   DATABASE_URL names a server to use (in a database of its own, dropped afterwards); without it an embedded one is started.
-  names: ${Object.keys(logBenches).join(", ")}`;
+  log:      ${Object.keys(logBenches).join(", ")}
+  delivery: ${Object.keys(deliveryBenches).join(", ")}`;
 
 const { values } = parseArgs({
   options: {
@@ -34,8 +49,12 @@ if (values.help) {
   console.log(usage);
   process.exit(0);
 }
-const wanted = values.only === undefined || values.only === "log" ? Object.keys(logBenches) : values.only.split(",");
-const unknown = wanted.filter((name) => !(name in logBenches));
+const wanted = (values.only ?? "log,delivery")
+  .split(",")
+  .flatMap((name) =>
+    name === "log" ? Object.keys(logBenches) : name === "delivery" ? Object.keys(deliveryBenches) : [name],
+  );
+const unknown = wanted.filter((name) => !(name in benches));
 if (unknown.length > 0 || !(Number(values.scale) > 0)) {
   console.error(
     unknown.length > 0 ? `there is no benchmark ${unknown.join(", ")}` : "--scale must be a number above zero",
@@ -50,7 +69,7 @@ if (!values.json)
 const bench = await openLogBench(server, new Floors(server.sql), Number(values.scale));
 await bench.floors.warmUp();
 for (const name of wanted) {
-  const measured = await logBenches[name]?.(bench);
+  const measured = await benches[name as keyof typeof benches]?.(bench);
   if (measured !== undefined) console.log(values.json ? JSON.stringify(measured) : line(measured));
 }
 await bench.sluice.close();

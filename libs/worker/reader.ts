@@ -32,7 +32,11 @@ export async function* readPartition<Value>(
   const filter = options.filter === undefined ? {} : { filter: parseFilter(options.filter) };
   const read = (at: number) => log.read({ topic: entry, partition: options.partition, from: at, ...filter });
   let from = await offsetOf(log, entry, options.partition, "from", options.from ?? 0);
-  const to = await offsetOf(log, entry, options.partition, "to", options.to ?? Number.MAX_SAFE_INTEGER);
+  // Without a bound of the caller's: up to the end as it is now, so that reading a busy partition ends.
+  const to =
+    options.to === undefined
+      ? ((await log.ends([{ topic: entry.number, partition: options.partition }]))[0]?.end ?? 0)
+      : await offsetOf(log, entry, options.partition, "to", options.to);
   let reading: Promise<ReadResult> | undefined;
   try {
     while (from < to) {
@@ -43,8 +47,9 @@ export async function* readPartition<Value>(
       for (const batch of result.batches) {
         if (batch.baseOffset < to) yield recordsOf(topic, options.partition, batch, from, to);
       }
+      // A read may say that there is no more where a segment ends that was the newest when it was looked up.
+      if (!result.more && result.next === from) return;
       from = result.next;
-      if (!result.more) return;
     }
   } finally {
     await reading?.catch(() => undefined);

@@ -98,6 +98,22 @@ test("[K14][Q7] a partition is browsed by offset and by time, and nobody's posit
   assert.equal(row?.["positions"], 0);
 });
 
+test("[K14] reading goes on in a segment that was begun since the reader looked", async () => {
+  await using here = await world();
+  await tenReadings(here);
+  await using sluice = await here.connect();
+  const read = async () => {
+    const values: number[] = [];
+    for await (const records of sluice.read(readings, { partition: 0 }))
+      values.push(...records.map(({ value }) => value));
+    return values;
+  };
+  assert.deepEqual(await read(), count(10));
+  await here.sql`select sluice.roll_segment(topic) from sluice.topic where name = ${readings.name}`;
+  await sluice.send(readings, 10, { partition: 0 });
+  assert.deepEqual(await read(), count(11));
+});
+
 test("[K8][R8] a group is moved to an offset or a time, after a dry run that says what that means", async () => {
   await using here = await world();
   const moment = await tenReadings(here);

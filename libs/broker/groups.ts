@@ -57,7 +57,7 @@ export interface DeadLetter {
   readonly value: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly timestamp: number;
-  readonly reason: "exhausted" | "schema" | "expired";
+  readonly reason: "exhausted" | "rejected" | "schema" | "expired";
   readonly error: string | null;
   readonly attempts: number;
 }

@@ -3,6 +3,7 @@ import beginStatement from "./sql/begin-redriven.sql" with { type: "text" };
 import buryStatement from "./sql/bury-redriven.sql" with { type: "text" };
 import markStatement from "./sql/mark-redriven.sql" with { type: "text" };
 import pauseStatement from "./sql/pause-position.sql" with { type: "text" };
+import uncountStatement from "./sql/uncount-redriven.sql" with { type: "text" };
 import waitingStatement from "./sql/waiting-redriven.sql" with { type: "text" };
 
 /** A position that its owner acts for, under its epoch. */
@@ -68,6 +69,11 @@ export class RedrivenMessages {
     return attempts < 0 ? "fenced" : attempts === 0 ? "gone" : attempts;
   }
 
+  /** The attempt that was begun last, this one, does not count. */
+  async uncount({ position }: OwnedPosition, number: number, attempt: number): Promise<void> {
+    await this.#pool.query("giving a redriven message back", uncountStatement, [position, number, attempt]);
+  }
+
   /** It is done. Repeated (after an answer that was lost), it changes nothing. */
   async done({ position, epoch }: OwnedPosition, number: number): Promise<SettleOutcome> {
     const rows = await this.#pool.query<{ outcome: SettleOutcome }>("settling a redriven message", markStatement, [
@@ -82,7 +88,11 @@ export class RedrivenMessages {
   async bury(
     { position, epoch }: OwnedPosition,
     number: number,
-    failure: { readonly reason: "exhausted" | "schema"; readonly error: string; readonly attempts: number },
+    failure: {
+      readonly reason: "exhausted" | "rejected" | "schema";
+      readonly error: string;
+      readonly attempts: number;
+    },
   ): Promise<SettleOutcome> {
     const rows = await this.#pool.query<{ outcome: SettleOutcome }>("keeping a dead letter again", buryStatement, [
       position,

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { z } from "zod";
-import { consumer } from "./consumer.ts";
+import { type ConsumerOptions, consumer } from "./consumer.ts";
 import { topic } from "./topic.ts";
 
 const letters = topic("letters", { schema: z.string() });
@@ -23,7 +23,7 @@ test("each mode has its defaults", () => {
 });
 
 test("what does not fit the mode is refused, all problems at once", () => {
-  const paths = (options: Omit<Parameters<typeof consumer<typeof letters>>[1], "group" | "handler">) => {
+  const paths = (options: Omit<ConsumerOptions<string>, "group" | "handler">) => {
     try {
       consumer(letters, { group: "g", ...options, handler });
       return [];

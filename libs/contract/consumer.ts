@@ -1,8 +1,10 @@
 import { type Duration, limits, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { type Backoff, exponential } from "./backoff.ts";
-import type { HandlerContext } from "./context.ts";
+import { type Batching, type BatchOptions, batching, batchProblems, handlerOfOne } from "./batch.ts";
+import type { BatchContext, HandlerContext } from "./context.ts";
 import type { Filter } from "./filter/node.ts";
 import { parseFilter, readFilter } from "./filter.ts";
+import { type Middleware, middlewareProblem } from "./middleware.ts";
 import type { AnyTopicPattern, TopicPattern } from "./pattern.ts";
 import { type Place, placeText } from "./place.ts";
 import { type RateLimit, rateLimitProblems } from "./rate-limit.ts";
@@ -11,14 +13,37 @@ import type { AnyTopic, Topic } from "./topic.ts";
 /** What a handler may do with its message. Returning means done, throwing means try again. */
 export type Handler<Value> = (context: HandlerContext<Value>) => void | Promise<void>;
 
+/**
+ * What happens to several messages at once. Returning means that all that got no verb are done. Throwing costs none of them an
+ * attempt: they are handed over again one by one, so that the one that fails is found and its neighbours go on.
+ */
+export type BatchHandler<Value> = (context: BatchContext<Value>) => void | Promise<void>;
+
 /** How a group's position is written; see {@link ConsumerOptions.commit}. */
 export type CommitMode = "interval" | "explicit";
 
 /** Who gets a message, and in which order; see {@link ConsumerOptions.mode}. */
 export type ConsumerMode = "ordered" | "keyed" | "shared" | "broadcast";
 
-/** What a consumer may be declared with. */
-export interface ConsumerOptions<Value> {
+/** What a consumer may be declared with that handles message by message. */
+export interface ConsumerOptions<Value> extends CommonOptions<Value> {
+  /** What happens to each message. */
+  readonly handler: Handler<Value>;
+  readonly batchHandler?: never;
+  readonly batch?: never;
+}
+
+/** What a consumer may be declared with that handles several messages at once. */
+export interface BatchConsumerOptions<Value> extends CommonOptions<Value> {
+  /** What happens to each batch. */
+  readonly batchHandler: BatchHandler<Value>;
+  /** How large a batch is, and how long it is gathered for. */
+  readonly batch: BatchOptions;
+  readonly handler?: never;
+}
+
+/** What every consumer may be declared with. */
+interface CommonOptions<Value> {
   /** Who consumes: members with the same group share the topic, every group sees all of it. 1 to 120 characters. */
   readonly group: string;
   /**
@@ -62,6 +87,14 @@ export interface ConsumerOptions<Value> {
   readonly commitInterval?: Duration;
   /** Records that may wait in memory, 1 to 100,000: per partition, in mode `"shared"` of the topic. Default 4,096. */
   readonly prefetch?: number;
+  /**
+   * How long a handler may take, at most an hour (`c.extend` gives more). Then `c.signal` is aborted and the attempt has
+   * failed with HANDLER_TIMEOUT, even if the handler never ends; what it does later has no effect on its message. Default:
+   * none, because only you know what is long, and an attempt that is given up may still be at work beside the next one.
+   */
+  readonly timeout?: Duration;
+  /** Around every handing-over, the first one outermost, within those of the app. Default none. */
+  readonly use?: readonly Middleware<Value>[];
   /** How fast the group may go, over all its processes. Default: as fast as it can. */
   readonly rateLimit?: RateLimit;
   /**
@@ -84,8 +117,6 @@ export interface ConsumerOptions<Value> {
    * it goes on there after a restart. Default: none, and it begins at `start` every time.
    */
   readonly instance?: string;
-  /** What happens to each message. */
-  readonly handler: Handler<Value>;
 }
 
 /** A declared consumer. Make one with {@link consumer}. */
@@ -103,12 +134,18 @@ export interface Consumer<Value> {
   readonly commit: CommitMode;
   readonly commitIntervalMs: number;
   readonly prefetch: number;
+  /** `undefined`: no limit. */
+  readonly timeoutMs: number | undefined;
+  readonly use: readonly Middleware<Value>[];
   readonly rateLimit: RateLimit | undefined;
   readonly filter: Filter | undefined;
   readonly singleActive: boolean;
   readonly protect: boolean;
   readonly instance: string | null;
+  /** Of one message; a batch consumer's is its batch handler with a batch of one. */
   readonly handler: Handler<Value>;
+  /** How messages are handed over together; `undefined`: one by one. */
+  readonly batching: Batching<Value> | undefined;
 }
 
 /** A consumer whose value type does not matter: for lists of them. */
@@ -154,11 +191,11 @@ export type ConsumerOf<Source> = Source extends AnyTopic
  */
 export function consumer<Source extends AnySource>(
   from: Source,
-  options: ConsumerOptions<SourceValue<Source>>,
+  options: ConsumerOptions<SourceValue<Source>> | BatchConsumerOptions<SourceValue<Source>>,
 ): ConsumerOf<Source>;
 export function consumer<Value>(
   from: Topic<Value> | TopicPattern<Value>,
-  options: ConsumerOptions<Value>,
+  options: ConsumerOptions<Value> | BatchConsumerOptions<Value>,
 ): Consumer<Value> | PatternConsumer<Value> {
   const problems = consumerProblems(options);
   if ("pattern" in from && (options.mode === "shared" || options.mode === "broadcast")) {
@@ -173,14 +210,17 @@ export function consumer<Value>(
   return { pattern: from, group: options.group, of: (name) => consumerOf(from.topicOf(name), options) };
 }
 
-function consumerOf<Value>(from: Topic<Value>, options: ConsumerOptions<Value>): Consumer<Value> {
+function consumerOf<Value>(
+  from: Topic<Value>,
+  options: ConsumerOptions<Value> | BatchConsumerOptions<Value>,
+): Consumer<Value> {
   const mode = options.mode ?? "ordered";
   const filter = options.filter === undefined ? undefined : parseFilter(options.filter);
   return {
     topic: from,
     group: options.group,
     mode,
-    concurrency: options.concurrency ?? (mode === "keyed" || mode === "shared" ? 16 : 1),
+    concurrency: options.concurrency ?? defaultConcurrency(mode, options.batch?.size),
     attempts: options.retry?.attempts ?? 5,
     backoff: options.retry?.backoff ?? exponential("1s", "5m"),
     onExhausted: options.onExhausted ?? "dead-letter",
@@ -189,16 +229,24 @@ function consumerOf<Value>(from: Topic<Value>, options: ConsumerOptions<Value>):
     commit: options.commit ?? "interval",
     commitIntervalMs: parseDurationMs(options.commitInterval ?? "250ms") ?? 250,
     prefetch: options.prefetch ?? 4_096,
+    timeoutMs: options.timeout === undefined ? undefined : parseDurationMs(options.timeout),
+    use: [...(options.use ?? [])],
+    handler: options.batchHandler === undefined ? options.handler : handlerOfOne(options.batchHandler),
+    batching: options.batchHandler === undefined ? undefined : batching(options.batch, options.batchHandler),
     rateLimit: options.rateLimit,
     filter,
     singleActive: options.singleActive ?? false,
     protect: options.protect ?? false,
     instance: options.instance ?? null,
-    handler: options.handler,
   };
 }
 
-function consumerProblems(options: ConsumerOptions<never>): Problem[] {
+function defaultConcurrency(mode: ConsumerMode, batchSize = 1): number {
+  if (mode === "keyed") return Math.max(16, batchSize);
+  return mode === "shared" ? 16 : 1;
+}
+
+function consumerProblems(options: ConsumerOptions<never> | BatchConsumerOptions<never>): Problem[] {
   const problems: Problem[] = [];
   const require = (holds: boolean, path: string, message: string) => {
     if (!holds) problems.push({ path, message });
@@ -237,16 +285,19 @@ function consumerProblems(options: ConsumerOptions<never>): Problem[] {
   require(options.commitInterval === undefined ||
     (parseDurationMs(options.commitInterval) ?? 0) >= 10, "commitInterval", "must be a duration of at least 10 ms");
   require(isCount(options.prefetch, 100_000), "prefetch", "must be a whole number from 1 to 100,000");
+  const timeoutMs = parseDurationMs(options.timeout ?? 1) ?? 0;
+  require(timeoutMs >= 1 && timeoutMs <= limits.handlerMs, "timeout", "must be a duration of at most 1 hour");
+  const use = middlewareProblem(options.use);
+  if (use !== undefined) problems.push({ path: "use", message: use });
   problems.push(...rateLimitProblems(options.rateLimit, options.mode ?? "ordered"));
   const filter = options.filter === undefined ? undefined : readFilter(options.filter);
   if (filter !== undefined && "path" in filter) problems.push(filter);
   problems.push(...modeProblems(options));
-  require(typeof options.handler === "function", "handler", "must be a function");
-  return problems;
+  return [...problems, ...batchProblems(options)];
 }
 
 /** What fits one mode only. */
-function modeProblems(options: ConsumerOptions<never>): Problem[] {
+function modeProblems(options: ConsumerOptions<never> | BatchConsumerOptions<never>): Problem[] {
   const problems: Problem[] = [];
   const require = (holds: boolean, path: string, message: string) => {
     if (!holds) problems.push({ path, message });

@@ -1,4 +1,5 @@
 export { type Backoff, exponential, fixed, intervals } from "./backoff.ts";
+export { type Batching, type BatchOptions, batchOf } from "./batch.ts";
 export { type Cadence, nextTick, ticksUntil } from "./cadence.ts";
 export type {
   CheckBack,
@@ -11,6 +12,8 @@ export type {
 export {
   type AnyConsumer,
   type AnyPatternConsumer,
+  type BatchConsumerOptions,
+  type BatchHandler,
   type CommitMode,
   type Consumer,
   type ConsumerMode,
@@ -20,7 +23,7 @@ export {
   type Handler,
   type PatternConsumer,
 } from "./consumer.ts";
-export type { HandlerContext, HandlerTransaction } from "./context.ts";
+export type { BatchContext, HandlerContext, HandlerTransaction, RetryOptions, Verb } from "./context.ts";
 export { type FilteredRecord, matchesFilter } from "./filter/evaluate.ts";
 export {
   type Filter,
@@ -32,6 +35,8 @@ export {
 } from "./filter/node.ts";
 export { parseFilter, readFilter } from "./filter.ts";
 export type { Deduplication, GuardOptions, MessageGuardOptions, TopicGuards } from "./guards.ts";
+export { type LoggingOptions, logging } from "./logging.ts";
+export { compose, type Middleware, middlewareProblem, type Next } from "./middleware.ts";
 export { murmur2 } from "./murmur2.ts";
 export {
   keyHash,
@@ -59,4 +64,5 @@ export {
   stage,
 } from "./stage.ts";
 export { type AnyTopic, type Topic, type TopicOptions, type TopicStorage, topic, type ValueOf } from "./topic.ts";
+export { type TraceLink, type Tracer, type TraceSpan, tracing } from "./tracing.ts";
 export { bytes, isUnstorable, type ValueCodec } from "./value.ts";

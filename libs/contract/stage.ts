@@ -81,7 +81,7 @@ type StageEntry<To extends StageTarget> = Outgoing<TargetOf<To>> | PlainValue<To
 export type StageOutput<To extends StageTarget> = StageEntry<To> | readonly StageEntry<To>[] | undefined;
 
 interface StageCommon<From extends AnyTopic, To extends StageTarget>
-  extends Omit<ConsumerOptions<ValueOf<From>>, "handler" | "commit"> {
+  extends Omit<ConsumerOptions<ValueOf<From>>, "handler" | "commit" | "batch" | "batchHandler" | "use" | "timeout"> {
   /** Where messages come from. */
   readonly from: From;
   /** Where messages go: a topic, or several; then each is made with {@link outgoing}. */
@@ -167,6 +167,8 @@ export function stage<From extends AnyTopic, const To extends StageTarget>(optio
     ["mapBatch", mapBatch],
   ] as const)
     require(value === undefined || typeof value === "function", name, "must be a function");
+  for (const name of ["use", "timeout", "batchHandler"])
+    require(!(name in rest), name, "is not for stages: several messages share a transaction there");
   const declared = isTopic(from) ? declare(from, rest, problems) : undefined;
   if (declared === undefined || problems.length > 0) {
     throw problemsError("INVALID_OPTIONS", `stage ${JSON.stringify(rest.group)} is not declared well:`, problems);

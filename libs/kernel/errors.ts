@@ -59,6 +59,10 @@ export const errorTable = {
   FENCED: { retryable: false, exitCode: 75 },
   /** A handler did not finish before the drain's deadline. Its messages will be delivered again. */
   DRAIN_TIMEOUT: { retryable: true, exitCode: 75 },
+  /** A handler did not end within its consumer's `timeout`: a failed attempt. What it does afterwards has no effect on its message. */
+  HANDLER_TIMEOUT: { retryable: true, exitCode: 75 },
+  /** A second verb, a verb after the handler had ended, a middleware's second `next`. The call took no effect. */
+  HANDLER_MISUSE: { retryable: false, exitCode: 70 },
   /** A process ended while a handler was at work in it. */
   PROCESS_ENDED: { retryable: true, exitCode: 70 },
   /** Something that Sluice believes impossible. Please report it. */
@@ -131,10 +135,21 @@ export function problemsError(
   return new SluiceError(code, `${subject}\n${lines.join("\n")}`, { problems });
 }
 
-/** Any thrown thing as an Error: strings, undefined and foreign objects too. */
+/** Any thrown thing as an Error whose name and message can be read: strings, undefined and hostile objects too. Never throws. */
 export function toError(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown;
-  return new Error(typeof thrown === "string" ? thrown : `a value that is no Error was thrown: ${typeof thrown}`, {
-    cause: thrown,
-  });
+  if (isReadable(thrown)) return thrown;
+  const text = typeof thrown === "string" ? thrown : `a value that is no Error was thrown: ${typeof thrown}`;
+  return new Error(text, { cause: thrown });
+}
+
+/** Whether it is an Error of which a log line and a dead letter can be made: getters may throw, a name may be a symbol. */
+function isReadable(thrown: unknown): thrown is Error {
+  try {
+    if (!(thrown instanceof Error)) return false;
+    const { name, message, stack } = thrown;
+    return [name, message, stack ?? ""].every((text: unknown) => typeof text === "string");
+  } catch {
+    // What cannot be looked at is not readable; the answer is the whole report.
+    return false;
+  }
 }

@@ -26,6 +26,14 @@ export const limits = {
   idempotenceKeyCharacters: 512,
   /** Records of one append, and so of one batch in the log. */
   appendRecords: 2_000,
+  /** Messages that one handing-over may hold back with `c.send`. */
+  heldSends: 2_000,
+  /** The longest time limit of a handler, and the longest that `c.extend` asks for at once, in milliseconds. */
+  handlerMs: 3_600_000,
+  /** The longest that `c.retry` and `c.release` put a message off, in milliseconds. */
+  putOffMs: 604_800_000,
+  /** Messages of one call of a batch handler. */
+  batchMessages: 1_000,
   /** Characters of one append's values; one record may be larger than this, never a second. */
   appendCharacters: 1_048_576,
   /** Characters of a filter. */

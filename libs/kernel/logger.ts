@@ -41,10 +41,21 @@ function plain(fields: LogFields | undefined): LogFields {
     Object.entries(fields).map(([name, value]) => [
       name,
       value instanceof Error
-        ? { name: value.name, message: value.message, code: (value as { code?: unknown }).code, stack: value.stack }
+        ? { name: value.name, message: value.message, code: codeOf(value), stack: value.stack }
         : typeof value === "bigint"
           ? value.toString()
           : value,
     ]),
   );
+}
+
+/** An error's code, where it is one: anything may stand there, also what JSON cannot write or what throws when it is read. */
+function codeOf(error: Error): string | number | undefined {
+  try {
+    const { code } = error as { readonly code?: unknown };
+    return typeof code === "string" || typeof code === "number" ? code : undefined;
+  } catch {
+    // A code that cannot be read is none; the line is about the error.
+    return undefined;
+  }
 }

@@ -1,5 +1,14 @@
 import { declareSchedule, Groups, HalfMessages } from "@sluice/broker";
-import type { AnyConsumer, AnyPatternConsumer, AnyTopic, CheckBack, Schedule, Stage } from "@sluice/contract";
+import {
+  type AnyConsumer,
+  type AnyPatternConsumer,
+  type AnyTopic,
+  type CheckBack,
+  type Middleware,
+  middlewareProblem,
+  type Schedule,
+  type Stage,
+} from "@sluice/contract";
 import { type Duration, type Problem, parseDurationMs, problemsError, SluiceError } from "@sluice/kernel";
 import { Pool } from "@sluice/store";
 import {
@@ -31,6 +40,11 @@ export interface AppOptions {
   readonly topics?: readonly AnyTopic[];
   /** What it consumes: topics, and patterns of them. */
   readonly consumers?: readonly (AnyConsumer | AnyPatternConsumer)[];
+  /**
+   * Around every handing-over of every consumer, the first one outermost; a consumer's own `use` comes within. Not around
+   * stages. Default none.
+   */
+  readonly use?: readonly Middleware[];
   /** What it sends by the clock. Kept in the database when it starts; one that is no longer declared stays there. */
   readonly schedules?: readonly Schedule[];
   /** Its stages: what consumes and produces in one transaction. */
@@ -94,7 +108,11 @@ export interface RunningApp {
 export function app(options: AppOptions): App {
   const problems = appProblems(options);
   if (problems.length > 0) throw problemsError("INVALID_OPTIONS", "the app is not declared well:", problems);
-  const { consumers, patterns } = apart(options);
+  const { use = [] } = options;
+  const declared = apart(options);
+  const isStage = (one: AnyConsumer) => options.stages?.some((stage) => stage.consumer === one) ?? false;
+  const consumers = declared.consumers.map((one) => (isStage(one) ? one : within(use, one)));
+  const patterns = declared.patterns.map((one) => ({ ...one, of: (topic: string) => within(use, one.of(topic)) }));
   const schedules = options.schedules ?? [];
   const topics = [...new Set(namedTopics(options))];
   const name = options.name ?? "app";
@@ -104,7 +122,7 @@ export function app(options: AppOptions): App {
     consumers,
     schedules,
     patterns,
-    start: (connectOptions) => start(name, topics, consumers, options, connectOptions),
+    start: (connectOptions) => start({ name, topics, consumers, patterns }, options, connectOptions),
   };
 }
 
@@ -122,10 +140,13 @@ function apart({ consumers = [], stages = [] }: AppOptions): {
   };
 }
 
+/** The consumer with the app's middlewares around its own. */
+function within(use: readonly Middleware[], consumer: AnyConsumer): AnyConsumer {
+  return { ...consumer, use: [...use, ...consumer.use] };
+}
+
 async function start(
-  name: string,
-  topics: readonly AnyTopic[],
-  consumers: readonly AnyConsumer[],
+  { name, topics, consumers, patterns }: Pick<App, "name" | "topics" | "consumers" | "patterns">,
   options: AppOptions,
   connectOptions: Omit<ConnectOptions, "topics"> = {},
 ): Promise<RunningApp> {
@@ -151,7 +172,7 @@ async function start(
       const { entry } = await connection.producer.openTopic(schedule.topic);
       await declareSchedule(connection.pool, schedule, entry.number, name);
     }
-    const watch = new PatternWatch({ ...connection, groups }, apart(options).patterns, joined);
+    const watch = new PatternWatch({ ...connection, groups }, patterns, joined);
     await watch.look(true, (found) => joined.push(found));
     const worker = new Worker(
       { ...connection, groups, transactions: new HandlerTransactions(transactionPool) },
@@ -229,6 +250,8 @@ function appProblems(options: AppOptions): Problem[] {
   const heartbeatMs = parseDurationMs(options.heartbeat ?? "3s") ?? 0;
   require(heartbeatMs * 2 <=
     leaseMs, "lease", `is ${leaseMs} ms; it must be at least twice the heartbeat of ${heartbeatMs} ms`);
+  const use = middlewareProblem(options.use);
+  if (use !== undefined) problems.push({ path: "use", message: use });
   const connections = options.transactionConnections;
   require(connections === undefined ||
     (Number.isInteger(connections) && connections >= 1), "transactionConnections", "must be a whole number above zero");

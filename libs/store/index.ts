@@ -1,7 +1,7 @@
 export { toDatabaseError } from "./database-error.ts";
 export { withDeadline } from "./deadline.ts";
 export { callInTransaction, type UserTransaction } from "./executor.ts";
-export { guardTransactions } from "./guarded-transactions.ts";
+export { type GuardedTransaction, guardTransactions } from "./guarded-transactions.ts";
 export { checkSchema, type MigrationReport, migrate } from "./migrate.ts";
 export type { Migration } from "./migration.ts";
 export { defineMigration } from "./migration.ts";

@@ -5,6 +5,7 @@ import outbox from "../../migrations/0003_outbox.sql" with { type: "text" };
 import views from "../../migrations/0004_views.sql" with { type: "text" };
 import append from "../../migrations/0005_append.sql" with { type: "text" };
 import retries from "../../migrations/0006_retries.sql" with { type: "text" };
+import verbs from "../../migrations/0007_verbs.sql" with { type: "text" };
 import delaysAndSchedules from "../../migrations/0008_delays_and_schedules.sql" with { type: "text" };
 import lookingAfter from "../../migrations/0009_looking_after.sql" with { type: "text" };
 import stages from "../../migrations/0010_stages.sql" with { type: "text" };
@@ -22,6 +23,7 @@ export const migrations: readonly Migration[] = [
   defineMigration("0004_views", views),
   defineMigration("0005_append", append),
   defineMigration("0006_retries", retries),
+  defineMigration("0007_verbs", verbs),
   defineMigration("0008_delays_and_schedules", delaysAndSchedules),
   defineMigration("0009_looking_after", lookingAfter),
   defineMigration("0010_stages", stages),

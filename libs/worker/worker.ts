@@ -14,12 +14,12 @@ import {
   subscribe,
 } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
-import { type Clock, type Logger, Signal, toError } from "@sluice/kernel";
+import { Signal, toError } from "@sluice/kernel";
 import type { Log, TopicEntry } from "@sluice/log";
 import { type Pool, Session } from "@sluice/store";
 import { leastReserve } from "./consumer/hand-out-reserve.ts";
-import type { HandlerTransactions } from "./consumer/handler-transaction.ts";
 import { IdleReport } from "./consumer/idle-report.ts";
+import type { DeliveryServices } from "./consumer/message.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";
 import { RateLimiters } from "./consumer/rate-limiter.ts";
@@ -51,15 +51,12 @@ export interface JoinedConsumer {
 }
 
 /** A worker's surroundings. */
-export interface WorkerContext {
+export interface WorkerContext extends DeliveryServices {
   readonly url: string;
   readonly pool: Pool;
   readonly log: Log;
   readonly groups: Groups;
   readonly doorbell: Doorbell;
-  readonly transactions: HandlerTransactions;
-  readonly logger: Logger;
-  readonly clock: Clock;
 }
 
 /** How often members look at who lives: a crashed one's partitions move within this and a little. */

@@ -8,6 +8,8 @@ import {
   consumer,
   exponential,
   type HandlerContext,
+  logging,
+  type Middleware,
   outgoing,
   type SendResult,
   type Sluice,
@@ -99,6 +101,63 @@ export const declared = app({
     consumer(visits, { group: "visits", handler: (c: HandlerContext<{ at: Date }>) => void c.value.at.getTime() }),
   ],
 });
+
+const aged: Middleware<ValueOf<typeof signups>> = async (c, next) => {
+  c.value.age satisfies number | undefined;
+  // @ts-expect-error: the schema has no such field
+  c.value.email satisfies unknown;
+  await next();
+};
+
+/** Values keep their types through middlewares, verbs and batches. */
+export const around = app({
+  use: [logging(), async (_, next) => await next()],
+  consumers: [
+    consumer(signups, {
+      group: "checked",
+      timeout: "30s",
+      use: [aged, logging(), async (c, next) => (c.value.userId === "" ? c.reject("nobody") : await next())],
+      handler: (c) => {
+        c.value.userId satisfies string;
+        c.send(visits, { at: new Date() }, { key: "u1" });
+        // @ts-expect-error: a value of another topic
+        c.send(visits, { userId: "u1" });
+        // @ts-expect-error: a rejection has a reason
+        c.reject();
+        // @ts-expect-error: a duration has a unit that exists
+        c.retry("7 days");
+      },
+    }),
+    consumer(signups, {
+      group: "together",
+      batch: { size: 100, wait: "10ms" },
+      batchHandler: async (b) => {
+        for (const { value } of b.messages) value.userId satisfies string;
+        const tx = await b.tx();
+        // @ts-expect-error: drizzle's transaction has no such method
+        tx.obliterate();
+        // @ts-expect-error: a batch has no single value
+        b.value satisfies unknown;
+      },
+    }),
+  ],
+});
+
+/** A handler or a batch handler, each with what belongs to it. */
+export function refusedHandlers(): void {
+  // @ts-expect-error: a batch handler needs to know how large a batch is
+  consumer(signups, { group: "g", batchHandler: () => undefined });
+  // @ts-expect-error: a handler gets one message at a time
+  consumer(signups, { group: "g", handler: () => undefined, batch: { size: 10 } });
+  // @ts-expect-error: one of the two
+  consumer(signups, { group: "g", handler: () => undefined, batchHandler: () => undefined, batch: { size: 10 } });
+  // @ts-expect-error: a middleware of another topic's values
+  consumer(visits, { group: "g", use: [aged], handler: () => undefined });
+  // @ts-expect-error: an app's middleware fits every topic
+  app({ use: [aged] });
+  // @ts-expect-error: a middleware answers with a promise
+  consumer(signups, { group: "g", use: [() => 7], handler: () => undefined });
+}
 
 /** A stage knows what it gets, and what each of its topics takes. */
 export const staged = app({

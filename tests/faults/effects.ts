@@ -8,21 +8,31 @@ export function effectWriter(
   options: {
     readonly worker: string;
     readonly mode?: "ordered" | "keyed";
+    /** Several messages in one transaction. */
+    readonly batch?: { readonly size: number };
     /** Runs between the write and the commit. */
     readonly before?: (context: HandlerContext<string>) => Promise<void>;
   },
 ): AnyConsumer {
-  return consumer(topic, {
+  const common = {
     group: "writers",
     mode: options.mode ?? "ordered",
     commitInterval: 20,
     retry: { attempts: 1_000, backoff: fixed("5ms") },
-    handler: async (context) => {
-      const tx = await context.tx();
-      await tx.execute(
-        text`insert into public.effect (partition, "offset", worker) values (${context.partition}, ${context.offset}, ${options.worker})`,
-      );
-      await options.before?.(context);
+  } as const;
+  const handler = async (context: HandlerContext<string>) => {
+    const tx = await context.tx();
+    await tx.execute(
+      text`insert into public.effect (partition, "offset", worker) values (${context.partition}, ${context.offset}, ${options.worker})`,
+    );
+    await options.before?.(context);
+  };
+  if (options.batch === undefined) return consumer(topic, { ...common, handler });
+  return consumer(topic, {
+    ...common,
+    batch: options.batch,
+    batchHandler: async ({ messages }) => {
+      for (const message of messages) await handler(message);
     },
   });
 }

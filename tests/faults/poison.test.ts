@@ -94,3 +94,13 @@ test("[I16] the check sees attempts that are not counted when a message is hande
   const { handedOver } = await survive(rig, { POISON_ATTEMPTS: "2" });
   expect(handedOverTooOften(handedOver, 2)).toEqual(["poison was handed over 12 times, with a limit of 2"]);
 });
+
+for (const mode of ["keyed", "ordered"] as const) {
+  test(`[I16][R5][R9] a message that kills its process among others of its batch is found: only it is a dead letter (${mode})`, async () => {
+    await using rig = await openRig();
+    const { handedOver } = await survive(rig, { POISON_MODE: mode, POISON_ATTEMPTS: "3", POISON_BATCH: "8" });
+    expect(handedOverTooOften(handedOver, 3)).toEqual([]);
+    const letters = await rig.sql`select key, reason, attempts from sluice.dead_letters`;
+    expect([...letters]).toEqual([{ key: "poison", reason: "exhausted", attempts: 3 }]);
+  });
+}

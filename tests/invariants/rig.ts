@@ -49,6 +49,29 @@ export interface WorkerRig {
   readonly background?: boolean;
 }
 
+async function openProducer(
+  pool: Pool,
+  use: Rig["use"],
+  { deliveryTimeoutMs = 30_000, log = (same: Log) => same }: Omit<ProducerRig, "url">,
+): Promise<Producer> {
+  const doorbell = new Doorbell(pool, silentLogger);
+  const context = { pool, log: log(new PostgresLog(pool)), doorbell, logger: silentLogger, clock: systemClock };
+  const producer = await Producer.open(context, {
+    maxBufferedRecords: 10_000,
+    maxBufferedCharacters: 2 ** 24,
+    maxBlockMs: 10_000,
+    deliveryTimeoutMs,
+    createTopics: false,
+  });
+  use({
+    async [Symbol.asyncDispose]() {
+      await producer.close();
+      await doorbell.idle();
+    },
+  });
+  return producer;
+}
+
 /** Makes a {@link Rig}: `await using rig = await openRig()`. */
 export async function openRig(): Promise<Rig> {
   const database = await testDatabase();
@@ -64,6 +87,7 @@ export async function openRig(): Promise<Rig> {
     use({ [Symbol.asyncDispose]: () => made.close(1_000) });
     return made;
   };
+  const handlersProducer = (name: string) => openProducer(pool({ connections: 1, name: `${name} sends` }), use, {});
   return {
     url: database.url,
     sql,
@@ -73,25 +97,8 @@ export async function openRig(): Promise<Rig> {
       const declared = topic(name, { schema: z.string(), partitions });
       return { topic: declared, entry: await openTopic(pool({ connections: 1 }), declared, { create: true }) };
     },
-    async producer({ url, deliveryTimeoutMs = 30_000, log = (same: Log) => same } = {}) {
-      const own = pool({ ...(url === undefined ? {} : { url }), name: "producer" });
-      const doorbell = new Doorbell(own, silentLogger);
-      const context = { pool: own, log: log(new PostgresLog(own)), doorbell, logger: silentLogger, clock: systemClock };
-      const producer = await Producer.open(context, {
-        maxBufferedRecords: 10_000,
-        maxBufferedCharacters: 2 ** 24,
-        maxBlockMs: 10_000,
-        deliveryTimeoutMs,
-        createTopics: false,
-      });
-      use({
-        async [Symbol.asyncDispose]() {
-          await producer.close();
-          await doorbell.idle();
-        },
-      });
-      return producer;
-    },
+    producer: ({ url, ...options } = {}) =>
+      openProducer(pool({ ...(url === undefined ? {} : { url }), name: "producer" }), use, options),
     async worker({ name, url = database.url, consumer, entry, log = (same) => same, ...options }) {
       const own = pool({ url, name: `${name} pool` });
       const doorbell = new Doorbell(own, silentLogger);
@@ -106,6 +113,7 @@ export async function openRig(): Promise<Rig> {
           log: log(new PostgresLog(own)),
           groups,
           doorbell,
+          producer: await handlersProducer(name),
           transactions: options.transactions?.(handlerPool) ?? new HandlerTransactions(handlerPool),
           logger: silentLogger,
           clock: systemClock,

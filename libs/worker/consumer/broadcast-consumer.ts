@@ -1,22 +1,20 @@
 import type { Groups } from "@sluice/broker";
-import type { AnyConsumer } from "@sluice/contract";
-import { type Clock, type Deferred, deferred, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
+import { type AnyConsumer, compose, type Handler } from "@sluice/contract";
+import { type Deferred, deferred, Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { type SQL, sql } from "drizzle-orm";
 import { keyAt } from "../batch-record.ts";
-import { deadLetterOf, errorText } from "./dead-letter.ts";
+import { deadLetterOf } from "./dead-letter.ts";
 import { type DeliveryOwner, deliver, type Outcome } from "./delivery.ts";
-import type { HandlerTransactions } from "./handler-transaction.ts";
+import { type Failure, failureText, type Measure, measureOf } from "./failure.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
+import type { DeliveryServices } from "./message.ts";
 import { pause } from "./pause.ts";
 
 /** What a broadcast consumer works with. */
-export interface BroadcastConsumerContext {
+export interface BroadcastConsumerContext extends DeliveryServices {
   readonly log: Log;
   readonly groups: Groups;
-  readonly transactions: HandlerTransactions;
-  readonly logger: Logger;
-  readonly clock: Clock;
 }
 
 /** Which partition of which consumer it reads. */
@@ -46,6 +44,7 @@ const turnMs = 5;
  */
 export class BroadcastConsumer implements DeliveryOwner {
   readonly consumer: AnyConsumer;
+  readonly handler: Handler<unknown>;
   readonly entry: TopicEntry;
   readonly partition: number;
   /** It has none. */
@@ -66,6 +65,7 @@ export class BroadcastConsumer implements DeliveryOwner {
   constructor(context: BroadcastConsumerContext, home: BroadcastConsumerHome) {
     this.#context = context;
     this.consumer = home.consumer;
+    this.handler = compose<unknown>(home.consumer.use, home.consumer.handler);
     this.entry = home.entry;
     this.partition = home.partition;
     this.#group = home.group;
@@ -78,8 +78,8 @@ export class BroadcastConsumer implements DeliveryOwner {
     return this.#abort.signal;
   }
 
-  get transactions(): HandlerTransactions {
-    return this.#context.transactions;
+  get services(): DeliveryServices {
+    return this.#context;
   }
 
   /** There may be something to read. */
@@ -181,33 +181,38 @@ export class BroadcastConsumer implements DeliveryOwner {
     else void this.#settleFailure(task, outcome);
   }
 
-  async #settleFailure(task: Task, failure: Exclude<Outcome, { kind: "done" | "fenced" }>): Promise<void> {
-    const { consumer } = this;
+  async #settleFailure(task: Task, failure: Failure): Promise<void> {
+    if (this.signal.aborted) {
+      this.#leave();
+      return;
+    }
+    const { consumer, partition } = this;
     const { batch, index, attempt } = task;
-    const fields = { offset: batch.baseOffset + index, attempt, error: toError(failure.error) };
-    if (this.signal.aborted) this.#leave();
-    else if (failure.kind === "failed" && attempt < consumer.attempts) {
-      const delayMs = Math.ceil(consumer.backoff.delayMs(attempt, Math.random()));
-      this.#log("info", "a handler failed; its message is tried again", { ...fields, delayMs });
-      task.attempt += 1;
+    const { logger, clock } = this.#context;
+    const offset = batch.baseOffset + index;
+    const measure = measureOf(failure, { consumer, partition, offset, attempt, logger });
+    if (measure.kind === "again") {
+      if (measure.counts) task.attempt += 1;
       this.#leave();
       this.#queue.putOff();
-      await pause(this.#context.clock, delayMs, this.signal);
+      await pause(clock, measure.delayMs, this.signal);
       this.#queue.resume(task);
-    } else {
-      const reason = failure.kind === "misfit" ? "schema" : "exhausted";
-      this.#log("warn", `a message was given up: ${consumer.onExhausted}`, { ...fields, reason });
-      if (consumer.onExhausted === "pause") this.#halt();
-      else if (consumer.onExhausted === "dead-letter") await this.#bury(task, reason, failure.error);
-      this.#finish(task);
+      return;
     }
+    if (measure.kind === "pause") this.#halt();
+    else if (measure.kind === "bury") await this.#bury(task, measure.reason, failure);
+    this.#finish(task);
   }
 
   /** One letter for the group, however many of its members give up. */
-  async #bury({ batch, index, attempt }: Task, reason: "exhausted" | "schema", thrown: unknown): Promise<void> {
+  async #bury(
+    { batch, index, attempt }: Task,
+    reason: Extract<Measure, { kind: "bury" }>["reason"],
+    failure: Failure,
+  ): Promise<void> {
     const { entry, partition } = this;
     const origin = { group: this.#group, topic: entry.number, partition };
-    const letter = deadLetterOf(batch, index, { ...origin, reason, error: errorText(thrown), attempts: attempt });
+    const letter = deadLetterOf(batch, index, { ...origin, reason, error: failureText(failure), attempts: attempt });
     while (!this.signal.aborted) {
       try {
         await this.#context.groups.bury(letter);

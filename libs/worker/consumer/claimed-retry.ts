@@ -1,14 +1,15 @@
 import type { RetryClaim } from "@sluice/broker";
-import type { AnyConsumer } from "@sluice/contract";
+import type { AnyConsumer, Handler } from "@sluice/contract";
 import { SluiceError } from "@sluice/kernel";
 import { type SQL, sql } from "drizzle-orm";
 import type { DeliveryOwner } from "./delivery.ts";
-import type { HandlerTransactions } from "./handler-transaction.ts";
+import type { DeliveryServices } from "./message.ts";
 
 /** A message of a shared group that failed before and that this process has in hand again. */
 export class ClaimedRetry implements DeliveryOwner {
   readonly consumer: AnyConsumer;
-  readonly transactions: HandlerTransactions;
+  readonly handler: Handler<unknown>;
+  readonly services: DeliveryServices;
   readonly partition: number;
   readonly position: number;
   readonly epoch = 0;
@@ -23,7 +24,8 @@ export class ClaimedRetry implements DeliveryOwner {
   constructor(
     home: {
       readonly consumer: AnyConsumer;
-      readonly transactions: HandlerTransactions;
+      readonly handler: Handler<unknown>;
+      readonly services: DeliveryServices;
       readonly finish: (claim: RetryClaim) => Promise<void>;
     },
     partition: number,
@@ -31,7 +33,8 @@ export class ClaimedRetry implements DeliveryOwner {
     attempt: number,
   ) {
     this.consumer = home.consumer;
-    this.transactions = home.transactions;
+    this.handler = home.handler;
+    this.services = home.services;
     this.#finish = home.finish;
     this.partition = partition;
     this.position = claim.position;

@@ -26,5 +26,10 @@ export function deadLetterOf(
 /** What Postgres can keep of an error: NUL and lone surrogates would be refused, and the message is worth more than them. */
 export function errorText(thrown: unknown): string {
   const { name, message } = toError(thrown);
-  return `${name}: ${message}`.replaceAll("\u0000", "␀").slice(0, errorCharacters).toWellFormed();
+  return storableText(`${name}: ${message}`);
+}
+
+/** The same of any text. */
+export function storableText(text: string): string {
+  return text.replaceAll("\u0000", "␀").slice(0, errorCharacters).toWellFormed();
 }

@@ -1,15 +1,19 @@
-import { isSluiceError } from "@sluice/kernel";
+import { isSluiceError, SluiceError, toError } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
 import type { SQL } from "drizzle-orm";
+import type { Decision } from "./decision.ts";
 import type { Expiry } from "./expiry.ts";
-import type { OpenTransaction } from "./handler-transaction.ts";
+import type { MarkOutcome, OpenTransaction } from "./handler-transaction.ts";
 import { Message, type MessageHome } from "./message.ts";
+import { TimeLimit } from "./time-limit.ts";
 
-/** What became of handing a message over once. */
+/**
+ * What became of handing a message over once. Of a {@link Decision}, `failed` is also what a throw comes to, and a transaction
+ * that could not be committed: then the consumer's backoff says when to try again.
+ */
 export type Outcome =
   | { readonly kind: "done" }
-  /** The handler threw, or its transaction could not be committed. */
-  | { readonly kind: "failed"; readonly error: unknown }
+  | Decision
   /** The record does not fit the topic's schema: no attempt will ever succeed. */
   | { readonly kind: "misfit"; readonly error: unknown }
   /** The partition has another owner; what the handler wrote in its transaction was undone. */
@@ -57,9 +61,9 @@ async function deliverInTime(
   try {
     isOver = await expiry.settle(batch, index);
   } catch (error) {
-    return { kind: "failed", error };
+    return { kind: "failed", error: toError(error) };
   }
-  if (owner.signal.aborted) return { kind: "failed", error: owner.signal.reason };
+  if (owner.signal.aborted) return { kind: "failed", error: toError(owner.signal.reason) };
   return isOver ? done : await hand(owner, batch, index, attempt);
 }
 
@@ -70,52 +74,123 @@ function hand(owner: DeliveryOwner, batch: ReadBatch, index: number, attempt: nu
   } catch (error) {
     return { kind: "misfit", error };
   }
-  const message = new Message(owner, batch, index, attempt, value);
-  let running: void | Promise<void>;
+  const limit = timeLimitOf(owner);
+  const message = new Message(owner, batch, index, attempt, value, limit);
   try {
-    running = owner.consumer.handler(message);
+    const running = owner.handler(message);
+    // Looked at in here, because a thing that is no promise may throw when it is.
+    if (isPromise(running)) return settle(owner, message, running, limit);
   } catch (error) {
-    return fail(message, error);
+    limit?.end();
+    return fail(owner, message, error);
   }
-  return isPromise(running) ? settle(owner, message, running) : succeed(owner, message);
+  limit?.end();
+  return succeed(owner, message);
 }
 
-async function settle(owner: DeliveryOwner, message: Message, running: Promise<void>): Promise<Outcome> {
+/** The time limit of one handing-over, if the consumer has one. */
+export function timeLimitOf(owner: DeliveryOwner): TimeLimit | undefined {
+  const { timeoutMs } = owner.consumer;
+  return timeoutMs === undefined ? undefined : new TimeLimit(owner.services.clock, timeoutMs, owner.signal);
+}
+
+async function settle(
+  owner: DeliveryOwner,
+  message: Message,
+  running: Promise<void>,
+  limit: TimeLimit | undefined,
+): Promise<Outcome> {
   try {
-    await running;
+    await (limit === undefined ? running : limit.bound(running));
   } catch (error) {
-    return await fail(message, error);
+    return await fail(owner, message, error);
+  } finally {
+    limit?.end();
   }
   return await succeed(owner, message);
 }
 
 function succeed(owner: DeliveryOwner, message: Message): Outcome | Promise<Outcome> {
   const transaction = message.end();
-  return transaction === undefined ? done : commit(owner, message, transaction);
+  if (message.isPlain) return done;
+  const { decision } = message;
+  if (decision !== undefined) return transaction === undefined ? decision : undo(transaction, decision);
+  if (transaction === undefined && message.held === undefined) return done;
+  return complete(owner, [message], transaction);
 }
 
-async function commit(owner: DeliveryOwner, message: Message, opening: Promise<OpenTransaction>): Promise<Outcome> {
+/**
+ * Does what stands between a handler that ended well and messages that are done: sends what they held back, marks them in
+ * their transaction and commits it. Never rejects.
+ */
+export async function complete(
+  owner: DeliveryOwner,
+  messages: readonly Message[],
+  opening: Promise<OpenTransaction> | undefined,
+): Promise<Outcome> {
   try {
     const transaction = await opening;
-    const outcome = await transaction.commit(owner.position, owner.epoch, message.offset, owner.mark?.(message.offset));
+    const tx = transaction?.takeBack();
+    try {
+      for (const { held } of messages) await held?.send(owner.services.producer, tx);
+    } catch (error) {
+      await transaction?.rollback();
+      throw error;
+    }
+    if (transaction === undefined) return done;
+    const offsets = messages.map(({ offset }) => offset);
+    const outcome = await mark(owner, transaction, offsets);
     if (outcome === "fenced") return { kind: "fenced" };
-    owner.transactionCommitted(message.offset);
+    if (outcome === "already" && messages.length > 1) {
+      throw new SluiceError(
+        "DATABASE_CONTENTION",
+        "some messages of a batch were done before; its transaction was undone",
+      );
+    }
+    for (const offset of offsets) owner.transactionCommitted(offset);
     return done;
   } catch (error) {
-    return isSluiceError(error, "FENCED") ? { kind: "fenced" } : { kind: "failed", error };
+    return isSluiceError(error, "FENCED") ? { kind: "fenced" } : { kind: "failed", error: toError(error) };
   }
 }
 
-function fail(message: Message, error: unknown): Outcome | Promise<Outcome> {
-  const transaction = message.end();
-  return transaction === undefined ? { kind: "failed", error } : undo(transaction, error);
+function mark(owner: DeliveryOwner, transaction: OpenTransaction, offsets: readonly number[]): Promise<MarkOutcome> {
+  const { position, epoch } = owner;
+  const [offset, ...others] = offsets;
+  if (offset === undefined || others.length > 0) {
+    const ascending = [...offsets].sort((left, right) => left - right);
+    return transaction.commitAll(position, epoch, ascending);
+  }
+  return transaction.commit(position, epoch, offset, owner.mark?.(offset));
 }
 
-async function undo(opening: Promise<OpenTransaction>, error: unknown): Promise<Outcome> {
+function fail(owner: DeliveryOwner, message: Message, thrown: unknown): Outcome | Promise<Outcome> {
+  const transaction = message.end();
+  const error = toError(thrown);
+  if (message.decision !== undefined) logOverruled(owner, message, error);
+  const outcome = message.decision ?? { kind: "failed", error };
+  return transaction === undefined ? outcome : undo(transaction, outcome);
+}
+
+/** Says that a handler threw after its verb, which stands. */
+export function logOverruled({ consumer, services: { logger } }: DeliveryOwner, message: Message, error: Error): void {
+  logger.log("debug", "a handler threw after a verb; the verb stands", {
+    topic: message.topic,
+    group: consumer.group,
+    partition: message.partition,
+    offset: message.offset,
+    verb: message.verb,
+    error,
+  });
+}
+
+/** Rolls a transaction back, and then gives the outcome. */
+export async function undo<Result>(opening: Promise<OpenTransaction>, outcome: Result): Promise<Result> {
   // One that failed to open has nothing to undo, and its failure is why the handler threw.
   const transaction = await opening.catch(() => undefined);
+  transaction?.takeBack();
   await transaction?.rollback();
-  return { kind: "failed", error };
+  return outcome;
 }
 
 function isPromise(value: unknown): value is Promise<void> {

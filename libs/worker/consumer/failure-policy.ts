@@ -3,7 +3,8 @@ import type { AnyConsumer } from "@sluice/contract";
 import { type Clock, type Logger, toError } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
 import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
-import type { Outcome } from "./delivery.ts";
+import { deadLetterOf } from "./dead-letter.ts";
+import { type Failure, failureText, measureOf } from "./failure.ts";
 import { pause } from "./pause.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";
 
@@ -38,8 +39,6 @@ export interface FailureContext {
 }
 
 const buryRetryMs = 500;
-/** Characters of an error's text that a dead letter keeps. */
-const errorCharacters = 8_192;
 
 /** Decides what comes after a failed attempt, as the consumer declared it, and sees to it that the database knows. */
 export class FailurePolicy {
@@ -50,34 +49,24 @@ export class FailurePolicy {
   }
 
   /** Never rejects: a dead letter that cannot be kept is tried again until it is, or the partition is stopped. */
-  async judge(failed: Attempt, outcome: Extract<Outcome, { kind: "failed" | "misfit" }>): Promise<Verdict> {
+  async judge(failed: Attempt, failure: Failure): Promise<Verdict> {
     const { batch, index, attempt } = failed;
-    const { consumer, entry, partition, logger } = this.#context;
-    const fields = {
-      topic: entry.name,
-      group: consumer.group,
-      partition,
-      offset: batch.baseOffset + index,
-      attempt,
-      error: toError(outcome.error),
-    };
-    if (outcome.kind === "failed" && attempt < consumer.attempts) {
-      const delayMs = Math.ceil(consumer.backoff.delayMs(attempt, Math.random()));
-      logger.log("info", "a handler failed; its message is tried again", { ...fields, delayMs });
-      return await this.#putOff(failed, delayMs, outcome.error);
+    const { consumer, partition, logger } = this.#context;
+    const offset = batch.baseOffset + index;
+    const measure = measureOf(failure, { consumer, partition, offset, attempt, logger });
+    if (measure.kind === "drop") return "over";
+    if (measure.kind === "bury") return await this.#bury(failed, measure.reason, failureText(failure));
+    if (measure.kind === "again") {
+      // An attempt is counted when it begins: one that is not to count is taken off before.
+      const counted = measure.counts ? attempt : attempt - 1;
+      return await this.#putOff({ ...failed, attempt: counted }, measure.delayMs, failureText(failure));
     }
-    const reason = outcome.kind === "misfit" ? "schema" : "exhausted";
-    logger.log("warn", `a message was given up: ${consumer.onExhausted}`, { ...fields, reason });
-    if (consumer.onExhausted === "pause") {
-      // Its row waits for the partition to be resumed, and then it begins anew.
-      const kept = await this.#putOff({ ...failed, attempt: 0 }, 0, outcome.error);
-      return typeof kept === "object" ? "pause" : kept;
-    }
-    if (consumer.onExhausted === "dead-letter") return await this.#bury(batch, index, attempt, reason, outcome.error);
-    return "over";
+    // Its row waits for the partition to be resumed, and then it begins anew.
+    const kept = await this.#putOff({ ...failed, attempt: 0 }, 0, failureText(failure));
+    return typeof kept === "object" ? "pause" : kept;
   }
 
-  async #putOff({ batch, index, attempt, isPutOff }: Attempt, delayMs: number, error: unknown): Promise<Verdict> {
+  async #putOff({ batch, index, attempt, isPutOff }: Attempt, delayMs: number, error: string): Promise<Verdict> {
     const { consumer, keeper } = this.#context;
     const key = keyAt(batch, index);
     const outcome = await keeper.putOff({
@@ -91,7 +80,7 @@ export class FailurePolicy {
       value: JSON.stringify(batch.values[index]),
       headers: headersAt(batch, index),
       timestamp: timestampAt(batch, index),
-      error: errorText(error),
+      error,
     });
     if (outcome === "put off") return { delayMs };
     // Its transaction was committed after all, and only the answer was lost.
@@ -99,27 +88,19 @@ export class FailurePolicy {
   }
 
   async #bury(
-    batch: ReadBatch,
-    index: number,
-    attempts: number,
-    reason: "exhausted" | "schema",
-    error: unknown,
+    { batch, index, attempt }: Attempt,
+    reason: "exhausted" | "rejected" | "schema",
+    error: string,
   ): Promise<"over" | "stopped"> {
     const { groups, group, entry, partition, logger, clock, signal } = this.#context;
-    const letter = {
+    const letter = deadLetterOf(batch, index, {
       group,
       topic: entry.number,
       partition,
-      offset: batch.baseOffset + index,
-      id: idAt(batch, index),
-      key: keyAt(batch, index),
-      value: JSON.stringify(batch.values[index]),
-      headers: headersAt(batch, index),
-      timestamp: timestampAt(batch, index),
       reason,
-      error: errorText(error),
-      attempts,
-    };
+      error,
+      attempts: attempt,
+    });
     while (!signal.aborted) {
       try {
         await groups.bury(letter);
@@ -135,10 +116,4 @@ export class FailurePolicy {
     }
     return "stopped";
   }
-}
-
-/** What Postgres can keep of an error: NUL and lone surrogates would be refused, and the letter is worth more than them. */
-export function errorText(thrown: unknown): string {
-  const { name, message } = toError(thrown);
-  return `${name}: ${message}`.replaceAll("\u0000", "␀").slice(0, errorCharacters).toWellFormed();
 }

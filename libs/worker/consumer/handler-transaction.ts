@@ -1,7 +1,16 @@
 import { setImmediate } from "node:timers/promises";
 import { type Deferred, deferred, SluiceError, toError } from "@sluice/kernel";
-import { arrayLiteral, explain, guardTransactions, type Pool, withDeadline } from "@sluice/store";
+import {
+  arrayLiteral,
+  explain,
+  type GuardedTransaction,
+  guardTransactions,
+  type Pool,
+  type UserTransaction,
+  withDeadline,
+} from "@sluice/store";
 import { type SQL, sql } from "drizzle-orm";
+import { PgDialect } from "drizzle-orm/pg-core";
 import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
 
 type HandlerDatabase = PostgresJsDatabase<Record<string, never>>;
@@ -16,6 +25,8 @@ declare module "@sluice/contract" {
 /** How a handler's transaction ended: its message is done; it was done before; or somebody else owns the partition. */
 export type MarkOutcome = "done" | "already" | "fenced";
 
+const dialect = new PgDialect();
+
 const openTimeoutMs = 30_000;
 /** Long, because a commit may wait for a standby; giving up on it leaves its outcome to the next attempt's mark. */
 const commitTimeoutMs = 60_000;
@@ -25,6 +36,8 @@ export class HandlerTransactions {
   readonly #pool: Pool;
   /** Drizzle over the pool's client, made anew when the pool has replaced that. */
   #database: { readonly client: Pool["sql"]; readonly drizzle: HandlerDatabase } | undefined;
+  /** The transaction that is being handed out in this turn. */
+  #begun: GuardedTransaction | undefined;
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -32,17 +45,20 @@ export class HandlerTransactions {
 
   /** Begins one. Fails as any call to the database does. */
   async open(): Promise<OpenTransaction> {
-    const opened = deferred<DrizzleHandlerTransaction>();
+    const opened = deferred<{ readonly tx: DrizzleHandlerTransaction; readonly guarded: GuardedTransaction }>();
     const finished = deferred<void>();
     const whole = this.#drizzle().transaction(async (tx) => {
-      opened.resolve(tx);
+      const guarded = this.#begun;
+      if (guarded === undefined) throw new SluiceError("INTERNAL", "a handler's transaction began without its guard");
+      this.#begun = undefined;
+      opened.resolve({ tx, guarded });
       await finished.promise;
     });
     // Whoever waits for either hears of a failure; a transaction that fails to begin never resolves `opened` by itself.
     whole.catch((error: unknown) => opened.reject(error));
     try {
-      const tx = await withDeadline(opened.promise, openTimeoutMs, "opening a handler's transaction");
-      return new OpenTransaction(tx, whole, finished);
+      const { tx, guarded } = await withDeadline(opened.promise, openTimeoutMs, "opening a handler's transaction");
+      return new OpenTransaction(tx, guarded, whole, finished);
     } catch (error) {
       // Should it begin after all, nobody is there to use it.
       finished.resolve();
@@ -53,7 +69,10 @@ export class HandlerTransactions {
   #drizzle(): HandlerDatabase {
     const client = this.#pool.sql;
     if (this.#database?.client !== client) {
-      this.#database = { client, drizzle: drizzle({ client: guardTransactions(client) }) };
+      const onBegin = (begun: GuardedTransaction) => {
+        this.#begun = begun;
+      };
+      this.#database = { client, drizzle: drizzle({ client: guardTransactions(client, onBegin) }) };
     }
     return this.#database.drizzle;
   }
@@ -62,19 +81,32 @@ export class HandlerTransactions {
 /** A handler's transaction under way. */
 export class OpenTransaction {
   readonly tx: DrizzleHandlerTransaction;
+  readonly #guarded: GuardedTransaction;
   readonly #whole: Promise<void>;
   readonly #finished: Deferred<void>;
   /** Whether the driver has ended it by itself: its connection is gone. */
   #isOver = false;
 
-  constructor(tx: DrizzleHandlerTransaction, whole: Promise<void>, finished: Deferred<void>) {
+  constructor(
+    tx: DrizzleHandlerTransaction,
+    guarded: GuardedTransaction,
+    whole: Promise<void>,
+    finished: Deferred<void>,
+  ) {
     this.tx = tx;
+    this.#guarded = guarded;
     this.#whole = whole;
     this.#finished = finished;
     const over = () => {
       this.#isOver = true;
     };
     whole.then(over, over);
+  }
+
+  /** Takes it back from the handler, whose statements are refused from now on; for what is to be sent in it. */
+  takeBack(): UserTransaction {
+    this.#guarded.takeBack();
+    return this.#guarded.sql;
   }
 
   /**
@@ -85,7 +117,7 @@ export class OpenTransaction {
    */
   async commit(position: number, epoch: number, offset: number, mark?: SQL): Promise<MarkOutcome> {
     return await this.#commit(async () => {
-      const rows = await this.tx.execute<{ outcome: MarkOutcome }>(
+      const rows = await this.#execute<{ outcome: MarkOutcome }>(
         mark ?? sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
       );
       return rows[0]?.outcome ?? "fenced";
@@ -95,13 +127,19 @@ export class OpenTransaction {
   /** The same for several messages, ascending: all of them or none. `"already"` when one of them was done before. */
   async commitAll(position: number, epoch: number, offsets: readonly number[]): Promise<MarkOutcome> {
     return await this.#commit(async () => {
-      const rows = await this.tx.execute<{ already: string | null }>(
+      const rows = await this.#execute<{ already: string | null }>(
         sql`select sluice.mark_all_done(${position}, ${epoch}::bigint, ${arrayLiteral(offsets)}::text::bigint[])::text as already`,
       );
       const already = rows[0]?.already ?? null;
       if (already === null) return "fenced";
       return already === "{}" ? "done" : "already";
     });
+  }
+
+  /** Past the handler, from whom it may have been taken back. */
+  async #execute<Row>(statement: SQL): Promise<readonly Row[]> {
+    const { sql: text, params } = dialect.sqlToQuery(statement);
+    return await this.#guarded.sql.unsafe<Row[]>(text, params as Parameters<GuardedTransaction["sql"]["unsafe"]>[1]);
   }
 
   async #commit(mark: () => Promise<MarkOutcome>): Promise<MarkOutcome> {

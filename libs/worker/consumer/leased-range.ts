@@ -1,15 +1,16 @@
 import type { Lease, LeaseAcknowledgement } from "@sluice/broker";
-import type { AnyConsumer } from "@sluice/contract";
+import type { AnyConsumer, Handler } from "@sluice/contract";
 import { SluiceError } from "@sluice/kernel";
 import { type SQL, sql } from "drizzle-orm";
 import type { DeliveryOwner } from "./delivery.ts";
-import type { HandlerTransactions } from "./handler-transaction.ts";
+import type { DeliveryServices } from "./message.ts";
 import { Progress } from "./progress.ts";
 
 /** What a range that a member has leased needs of its surroundings. */
 export interface LeasedRangeHome {
   readonly consumer: AnyConsumer;
-  readonly transactions: HandlerTransactions;
+  readonly handler: Handler<unknown>;
+  readonly services: DeliveryServices;
   /** Writes what is done of it now. Fails with FENCED when it has another holder. */
   readonly acknowledgeNow: (range: LeasedRange) => Promise<void>;
 }
@@ -17,7 +18,8 @@ export interface LeasedRangeHome {
 /** A range of offsets that this process has leased: what is done of it, and the right to write so. */
 export class LeasedRange implements DeliveryOwner {
   readonly consumer: AnyConsumer;
-  readonly transactions: HandlerTransactions;
+  readonly handler: Handler<unknown>;
+  readonly services: DeliveryServices;
   readonly partition: number;
   readonly position: number;
   /** Leases are told apart by their numbers; the position's own epoch plays no part. */
@@ -36,7 +38,8 @@ export class LeasedRange implements DeliveryOwner {
   constructor(home: LeasedRangeHome, partition: number, lease: Lease) {
     this.#home = home;
     this.consumer = home.consumer;
-    this.transactions = home.transactions;
+    this.handler = home.handler;
+    this.services = home.services;
     this.partition = partition;
     this.position = lease.position;
     this.lease = lease.lease;

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers";
 import type { OffsetRange, PositionCommit, TakenPosition } from "@sluice/broker";
-import type { AnyConsumer } from "@sluice/contract";
+import { type AnyConsumer, compose, type Handler } from "@sluice/contract";
 import { Signal, SluiceError, toError } from "@sluice/kernel";
 import type { ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { offsetOf, RecordCursor } from "../stage/record-cursor.ts";
@@ -8,7 +8,7 @@ import type { StageRunner } from "../stage/stage-runner.ts";
 import { Expiry } from "./expiry.ts";
 import { FailurePolicy } from "./failure-policy.ts";
 import { HandOutReserve } from "./hand-out-reserve.ts";
-import type { HandlerTransactions } from "./handler-transaction.ts";
+import type { DeliveryServices } from "./message.ts";
 import type { PartitionConsumerContext, PartitionHome } from "./partition-context.ts";
 import { PartitionPause } from "./partition-pause.ts";
 import { passedOver } from "./passed-over.ts";
@@ -33,6 +33,7 @@ export class PartitionConsumer implements RedrivenHome {
   readonly partition: number;
   readonly position: number;
   readonly epoch: number;
+  readonly handler: Handler<unknown>;
   readonly expiry: Expiry;
   readonly #context: PartitionConsumerContext;
   readonly #progress: Progress;
@@ -65,6 +66,7 @@ export class PartitionConsumer implements RedrivenHome {
   constructor(context: PartitionConsumerContext, home: PartitionHome, taken: TakenPosition) {
     this.#context = context;
     this.consumer = home.consumer;
+    this.handler = compose<unknown>(home.consumer.use, home.consumer.handler);
     this.entry = home.entry;
     this.group = home.group;
     this.partition = home.partition;
@@ -111,8 +113,8 @@ export class PartitionConsumer implements RedrivenHome {
     return this.#abort.signal;
   }
 
-  get transactions(): HandlerTransactions {
-    return this.#context.transactions;
+  get services(): DeliveryServices {
+    return this.#context;
   }
 
   /** The offset from which it will read next. */
@@ -222,10 +224,17 @@ export class PartitionConsumer implements RedrivenHome {
       this.#turnBeganAt = performance.now();
       if (this.#stage !== undefined) await this.#admitTogether(this.#stage, new RecordCursor(result.batches, from));
       else for (const batch of result.batches) await this.#admit(batch, from);
-      if (!result.more) await this.#wake.wait(60_000);
+      if (!result.more) await this.#rest();
     }
     // A read that nobody waits for any more: its failure was logged and retried inside.
     await reading;
+  }
+
+  /** Nothing more to read for now: hands over what was gathered, when it is time, and waits for more. */
+  async #rest(): Promise<void> {
+    const remainingMs = this.#runner.batches?.remainingMs;
+    if (remainingMs === 0) await this.#runner.batches?.flush();
+    await this.#wake.wait(remainingMs || 60_000);
   }
 
   /** Says how far it will hand out, before it does. */
@@ -338,7 +347,9 @@ export class PartitionConsumer implements RedrivenHome {
       if (this.redriven.waitsForTurn || this.pause.isOn) await this.#untilTurn();
       const attempt = offset < this.#suspectTo ? await this.#noteSuspicious(offset) : 1;
       if (this.#stopped) return;
-      const over = this.#runner.add(batch, index, attempt);
+      const isAlone =
+        offset < this.#suspectTo || (this.consumer.batching !== undefined && this.expiry.concerns(batch, index));
+      const over = this.#runner.add(batch, index, attempt, isAlone);
       if (over !== undefined) await over;
       else if (this.#runner.isFull) await this.#waitForRoom();
       if (performance.now() - this.#turnBeganAt > turnMs) await this.#endTurn();

@@ -2,17 +2,16 @@ import type { DatabaseClock, GroupPosition, Groups, Retries } from "@sluice/brok
 import type { AnyConsumer } from "@sluice/contract";
 import type { Log, TopicEntry } from "@sluice/log";
 import type { StageRunner } from "../stage/stage-runner.ts";
-import type { HandlerTransactions } from "./handler-transaction.ts";
+import type { DeliveryServices } from "./message.ts";
 import type { PartitionConsumer } from "./partition-consumer.ts";
 import type { PauseContext } from "./partition-pause.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 
 /** What a partition's consumer works with. */
-export interface PartitionConsumerContext extends PauseContext {
+export interface PartitionConsumerContext extends PauseContext, DeliveryServices {
   readonly log: Log;
   readonly groups: Groups;
   readonly retries: Retries;
-  readonly transactions: HandlerTransactions;
   readonly databaseClock: DatabaseClock;
   /** Writes the positions of these now; rejects with FENCED for one that has another owner. */
   readonly commitNow: (consumer: PartitionConsumer) => Promise<void>;

@@ -1,6 +1,6 @@
 import type { OwnedPosition, RedrivenMessages } from "@sluice/broker";
 import { type Clock, type Deferred, deferred, type Logger } from "@sluice/kernel";
-import { errorText } from "./failure-policy.ts";
+import { errorText } from "./dead-letter.ts";
 import { insist } from "./insist.ts";
 
 /** What a pause works with. */

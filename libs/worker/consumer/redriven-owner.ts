@@ -1,10 +1,10 @@
 import type { RedrivenMessage } from "@sluice/broker";
-import type { AnyConsumer } from "@sluice/contract";
+import type { AnyConsumer, Handler } from "@sluice/contract";
 import type { ReadBatch } from "@sluice/log";
 import { type SQL, sql } from "drizzle-orm";
 import type { DeliveryOwner } from "./delivery.ts";
-import type { HandlerTransactions } from "./handler-transaction.ts";
 import type { KeyedTask } from "./keyed-queue.ts";
+import type { DeliveryServices } from "./message.ts";
 
 /** A redriven message on its way through the handler, as a batch of one, at the offset that it had. */
 export class RedrivenTask implements KeyedTask {
@@ -39,7 +39,8 @@ export class RedrivenOwner implements DeliveryOwner {
   readonly position: number;
   readonly epoch: number;
   readonly signal: AbortSignal;
-  readonly transactions: HandlerTransactions;
+  readonly handler: Handler<unknown>;
+  readonly services: DeliveryServices;
   readonly #number: number;
   readonly #settle: () => Promise<void>;
   /** Whether its row is gone already. */
@@ -52,7 +53,8 @@ export class RedrivenOwner implements DeliveryOwner {
     this.position = home.position;
     this.epoch = home.epoch;
     this.signal = home.signal;
-    this.transactions = home.transactions;
+    this.handler = home.handler;
+    this.services = home.services;
     this.#number = number;
     this.#settle = settle;
   }

@@ -1,7 +1,7 @@
 import type { RedrivenMessages, SettleOutcome } from "@sluice/broker";
 import { type Clock, type Logger, SluiceError, toError } from "@sluice/kernel";
 import { type DeliveryOwner, deliver, type Outcome } from "./delivery.ts";
-import { errorText } from "./failure-policy.ts";
+import { type Failure, failureText, measureOf } from "./failure.ts";
 import { insist } from "./insist.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import { pause } from "./pause.ts";
@@ -87,7 +87,7 @@ export class RedrivenSource {
         if (next === "give-up") return;
         if (next !== "over") {
           this.#queue.putOff();
-          this.#context.clock.after(next.delayMs, () => this.#queue.resume(task));
+          void pause(this.#context.clock, next.delayMs, this.#home.signal).then(() => this.#queue.resume(task));
           return;
         }
         this.#taken.delete(task.number);
@@ -164,28 +164,22 @@ export class RedrivenSource {
     return await this.#afterFailure(task, attempt, outcome);
   }
 
-  async #afterFailure(
-    task: RedrivenTask,
-    attempt: number,
-    outcome: Extract<Outcome, { kind: "failed" | "misfit" }>,
-  ): Promise<Next> {
-    const { consumer } = this.#home;
+  async #afterFailure(task: RedrivenTask, attempt: number, failure: Failure): Promise<Next> {
+    const { consumer, partition } = this.#home;
     const { redriven, logger } = this.#context;
-    const fields = { ...this.#names(), offset: task.batch.baseOffset, attempt, error: toError(outcome.error) };
-    if (outcome.kind === "failed" && attempt < consumer.attempts) {
-      const delayMs = Math.ceil(consumer.backoff.delayMs(attempt, Math.random()));
-      logger.log("info", "a handler failed; its redriven message is tried again", { ...fields, delayMs });
-      return { delayMs };
+    const counted = Math.min(attempt, consumer.attempts);
+    const place = { consumer, partition, offset: task.batch.baseOffset, attempt: counted, logger };
+    const measure = measureOf(failure, place);
+    if (measure.kind === "again") {
+      const uncount = () => redriven.uncount(this.#home, task.number, attempt);
+      if (!measure.counts) await this.#insist("giving a redriven message back", uncount);
+      return { delayMs: measure.delayMs };
     }
-    const reason = outcome.kind === "misfit" ? "schema" : "exhausted";
-    logger.log("warn", "a redriven message was given up again", { ...fields, reason });
-    if (consumer.onExhausted === "drop") return await this.#settle(() => redriven.done(this.#home, task.number));
-    const failure = {
-      reason,
-      error: errorText(outcome.error),
-      attempts: Math.min(attempt, consumer.attempts),
-    } as const;
-    return await this.#settle(() => redriven.bury(this.#home, task.number, failure));
+    if (measure.kind === "drop") return await this.#settle(() => redriven.done(this.#home, task.number));
+    // Whoever handed it over again is not to find the partition paused.
+    const reason = measure.kind === "bury" ? measure.reason : failure.kind === "misfit" ? "schema" : "exhausted";
+    const death = { reason, error: failureText(failure), attempts: counted } as const;
+    return await this.#settle(() => redriven.bury(this.#home, task.number, death));
   }
 
   async #settle(write: () => Promise<SettleOutcome>): Promise<Next> {

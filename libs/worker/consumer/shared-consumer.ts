@@ -1,12 +1,12 @@
 import { setImmediate } from "node:timers";
 import { type Groups, type Lease, removeDeadMembers, SharedLeases, SharedRetries } from "@sluice/broker";
-import type { AnyConsumer } from "@sluice/contract";
-import { type Clock, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
+import { type AnyConsumer, compose, type Handler } from "@sluice/contract";
+import { Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, TopicEntry } from "@sluice/log";
 import type { Pool } from "@sluice/store";
-import type { HandlerTransactions } from "./handler-transaction.ts";
 import { LeaseWriter } from "./lease-writer.ts";
 import { LeasedRange } from "./leased-range.ts";
+import type { DeliveryServices } from "./message.ts";
 import { pause } from "./pause.ts";
 import { RangeReader } from "./range-reader.ts";
 import { SharedFailures, type SharedVerdict } from "./shared-failures.ts";
@@ -14,13 +14,10 @@ import { SharedHands } from "./shared-hands.ts";
 import { SecondTries } from "./shared-second-tries.ts";
 
 /** What a shared consumer works with. */
-export interface SharedConsumerContext {
+export interface SharedConsumerContext extends DeliveryServices {
   readonly pool: Pool;
   readonly log: Log;
   readonly groups: Groups;
-  readonly transactions: HandlerTransactions;
-  readonly logger: Logger;
-  readonly clock: Clock;
 }
 
 /** Which consumer it is, and as whom it works. */
@@ -51,6 +48,7 @@ const pauseDrainMs = 30_000;
 export class SharedConsumer {
   readonly consumer: AnyConsumer;
   readonly entry: TopicEntry;
+  readonly #handler: Handler<unknown>;
   readonly #context: SharedConsumerContext;
   readonly #home: SharedConsumerHome;
   readonly #leases: SharedLeases;
@@ -81,6 +79,7 @@ export class SharedConsumer {
     this.#home = home;
     this.consumer = consumer;
     this.entry = entry;
+    this.#handler = compose<unknown>(consumer.use, consumer.handler);
     this.#leases = new SharedLeases(context.pool, leaseMs);
     this.#retries = new SharedRetries(context.pool, leaseMs);
     const common = {
@@ -96,7 +95,7 @@ export class SharedConsumer {
     this.#writer = new LeaseWriter({ ...common, leaseMs, commitIntervalMs: consumer.commitIntervalMs });
     this.#reader = new RangeReader(common);
     const onVerdict = (verdict: SharedVerdict) => this.#afterVerdict(verdict);
-    const handing = { ...common, failures, writer: this.#writer, onVerdict };
+    const handing = { ...common, handler: this.#handler, services: context, failures, writer: this.#writer, onVerdict };
     this.#hands = new SharedHands({ ...handing, onRoom: () => this.#wake.raise() });
     this.#seconds = new SecondTries({ ...handing, reader: this.#reader, hands: this.#hands });
     this.#run = this.#live();
@@ -231,10 +230,13 @@ export class SharedConsumer {
 
   #hold(lease: Lease): LeasedRange {
     const { consumer } = this;
-    const { transactions } = this.#context;
     const acknowledgeNow = (range: LeasedRange) => this.#writer.writeNow(range);
     const partition = this.#partitionOf.get(lease.position) ?? -1;
-    const range = new LeasedRange({ consumer, transactions, acknowledgeNow }, partition, lease);
+    const range = new LeasedRange(
+      { consumer, handler: this.#handler, services: this.#context, acknowledgeNow },
+      partition,
+      lease,
+    );
     this.#writer.add(range);
     return range;
   }

@@ -4,8 +4,8 @@ import { type Clock, type Logger, toError } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
 import { keyAt } from "../batch-record.ts";
 import type { ClaimedRetry } from "./claimed-retry.ts";
-import { deadLetterOf, errorText } from "./dead-letter.ts";
-import type { Outcome } from "./delivery.ts";
+import { deadLetterOf } from "./dead-letter.ts";
+import { type Failure, failureText, type Measure, measureOf } from "./failure.ts";
 import type { LeasedRange } from "./leased-range.ts";
 import { pause } from "./pause.ts";
 
@@ -29,8 +29,6 @@ export interface SharedFailuresContext {
  */
 export type SharedVerdict = { readonly retryInMs?: number } | "pause" | "stopped";
 
-type Failure = Extract<Outcome, { kind: "failed" | "misfit" }>;
-
 const writeRetryMs = 500;
 
 /**
@@ -47,28 +45,30 @@ export class SharedFailures {
   /** A first attempt, from a leased range. Never rejects. */
   async ofRange(range: LeasedRange, batch: ReadBatch, index: number, failure: Failure): Promise<SharedVerdict> {
     const { leases, retries, member } = this.#context;
-    const decision = this.#decide(batch, index, range.partition, 1, failure);
-    if (decision === "drop") return {};
+    const measure = this.#measure(batch, index, range.partition, 1, failure);
+    if (measure.kind === "drop") return {};
     const message = {
       position: range.position,
       lease: range.lease,
       offset: batch.baseOffset + index,
-      attempt: decision === "pause" ? 0 : 1,
-      delayMs: typeof decision === "object" ? decision.delayMs : decision === "pause" ? null : 0,
-      error: errorText(failure.error),
+      // Handing it over again counts by itself: what is not to count begins one lower.
+      attempt: measure.kind === "pause" || (measure.kind === "again" && !measure.counts) ? 0 : 1,
+      delayMs: measure.kind === "again" ? measure.delayMs : measure.kind === "pause" ? null : 0,
+      error: failureText(failure),
       key: keyAt(batch, index),
     };
     return await this.#untilWritten(async () => {
       // Asks the database first whether the handler's transaction has committed after all.
-      const moved = await leases.move(message, decision === "dead-letter" ? member : null);
+      const moved = await leases.move(message, measure.kind === "bury" ? member : null);
       if (moved.outcome === "fenced") {
         range.lose();
         return "stopped";
       }
       if (moved.outcome === "done") return {};
-      if (typeof decision === "object") return { retryInMs: decision.delayMs };
-      if (decision === "pause") return "pause";
-      await retries.bury({ ...message, claim: moved.claim }, this.#letter(batch, index, range.partition, 1, failure));
+      if (measure.kind === "again") return { retryInMs: measure.delayMs };
+      if (measure.kind === "pause") return "pause";
+      const letter = this.#letter(batch, index, range.partition, 1, measure.reason, failure);
+      await retries.bury({ ...message, claim: moved.claim }, letter);
       return {};
     });
   }
@@ -92,16 +92,19 @@ export class SharedFailures {
     failure: Failure,
   ): Promise<SharedVerdict> {
     const { retries } = this.#context;
-    const decision = this.#decide(batch, index, retry.partition, attempt, failure);
-    const error = errorText(failure.error);
+    const measure = this.#measure(batch, index, retry.partition, attempt, failure);
+    const error = failureText(failure);
     return await this.#untilWritten(async () => {
-      if (decision === "drop") await retries.finish(retry.claim);
-      else if (decision === "pause") {
+      if (measure.kind === "drop") await retries.finish(retry.claim);
+      else if (measure.kind === "pause") {
         if (await retries.putOff(retry.claim, { delayMs: null, error, attempt: 0 })) return "pause";
-      } else if (decision === "dead-letter") {
-        await retries.bury(retry.claim, this.#letter(batch, index, retry.partition, attempt, failure));
-      } else if (await retries.putOff(retry.claim, { delayMs: decision.delayMs, error })) {
-        return { retryInMs: decision.delayMs };
+      } else if (measure.kind === "bury") {
+        const letter = this.#letter(batch, index, retry.partition, attempt, measure.reason, failure);
+        await retries.bury(retry.claim, letter);
+      } else {
+        const { delayMs } = measure;
+        const counted = measure.counts ? {} : { attempt: attempt - 1 };
+        if (await retries.putOff(retry.claim, { delayMs, error, ...counted })) return { retryInMs: delayMs };
       }
       return {};
     });
@@ -137,36 +140,21 @@ export class SharedFailures {
     return claim === 0 ? "done" : { position, offset, claim };
   }
 
-  #decide(
+  #measure(batch: ReadBatch, index: number, partition: number, attempt: number, failure: Failure): Measure {
+    const { consumer, logger } = this.#context;
+    return measureOf(failure, { consumer, partition, offset: batch.baseOffset + index, attempt, logger });
+  }
+
+  #letter(
     batch: ReadBatch,
     index: number,
     partition: number,
-    attempt: number,
+    attempts: number,
+    reason: DeadLetter["reason"],
     failure: Failure,
-  ): "dead-letter" | "drop" | "pause" | { readonly delayMs: number } {
-    const { consumer, entry, logger } = this.#context;
-    const fields = {
-      topic: entry.name,
-      group: consumer.group,
-      partition,
-      offset: batch.baseOffset + index,
-      attempt,
-      error: toError(failure.error),
-    };
-    if (failure.kind === "failed" && attempt < consumer.attempts) {
-      const delayMs = Math.ceil(consumer.backoff.delayMs(attempt, Math.random()));
-      logger.log("info", "a handler failed; its message is tried again", { ...fields, delayMs });
-      return { delayMs };
-    }
-    const reason = failure.kind === "misfit" ? "schema" : "exhausted";
-    logger.log("warn", `a message was given up: ${consumer.onExhausted}`, { ...fields, reason });
-    return consumer.onExhausted;
-  }
-
-  #letter(batch: ReadBatch, index: number, partition: number, attempts: number, failure: Failure): DeadLetter {
+  ): DeadLetter {
     const { group, entry } = this.#context;
-    const reason = failure.kind === "misfit" ? "schema" : "exhausted";
-    const error = errorText(failure.error);
+    const error = failureText(failure);
     return deadLetterOf(batch, index, { group, topic: entry.number, partition, reason, error, attempts });
   }
 

@@ -1,10 +1,10 @@
 import type { RetryClaim, SharedRetries, TakenRetry } from "@sluice/broker";
-import type { AnyConsumer } from "@sluice/contract";
+import type { AnyConsumer, Handler } from "@sluice/contract";
 import { type Logger, SluiceError, toError } from "@sluice/kernel";
 import { ClaimedRetry } from "./claimed-retry.ts";
-import type { HandlerTransactions } from "./handler-transaction.ts";
 import type { LeaseWriter } from "./lease-writer.ts";
 import type { LeasedRange } from "./leased-range.ts";
+import type { DeliveryServices } from "./message.ts";
 import type { RangeReader } from "./range-reader.ts";
 import type { SharedFailures, SharedVerdict } from "./shared-failures.ts";
 import type { SharedHands } from "./shared-hands.ts";
@@ -12,7 +12,8 @@ import type { SharedHands } from "./shared-hands.ts";
 /** What second tries work with. */
 export interface SecondTriesContext {
   readonly consumer: AnyConsumer;
-  readonly transactions: HandlerTransactions;
+  readonly handler: Handler<unknown>;
+  readonly services: DeliveryServices;
   readonly retries: SharedRetries;
   readonly failures: SharedFailures;
   readonly writer: LeaseWriter;
@@ -106,9 +107,9 @@ export class SecondTries {
   }
 
   #claimed(claim: RetryClaim, partition: number, attempt: number): ClaimedRetry {
-    const { consumer, transactions, retries, writer } = this.#context;
+    const { consumer, handler, services, retries, writer } = this.#context;
     const finish = (finished: RetryClaim) => retries.finish(finished);
-    const retry = new ClaimedRetry({ consumer, transactions, finish }, partition, claim, attempt);
+    const retry = new ClaimedRetry({ consumer, handler, services, finish }, partition, claim, attempt);
     writer.addClaim(retry);
     return retry;
   }

@@ -1,54 +1,19 @@
 import type { WaitingRetry } from "@sluice/broker";
-import type { AnyConsumer } from "@sluice/contract";
-import { type Clock, type Deferred, deferred, SluiceError } from "@sluice/kernel";
+import { type Deferred, deferred, SluiceError } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
 import { keyAt } from "../batch-record.ts";
-import { type DeliveryOwner, deliver, type Outcome } from "./delivery.ts";
-import type { Attempt, FailurePolicy } from "./failure-policy.ts";
+import { deliverTogether } from "./batch-delivery.ts";
+import { deliver, type Outcome } from "./delivery.ts";
+import type { Attempt } from "./failure-policy.ts";
+import { TimedGathering } from "./gathering.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
+import { OrderedBatches } from "./ordered-batches.ts";
 import { pause } from "./pause.ts";
-import type { Progress } from "./progress.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import { RedrivenTask } from "./redriven-owner.ts";
-import { type RetryKeeper, retriedBatch } from "./retry-keeper.ts";
-
-/** What a runner works with. */
-export interface TaskRunnerContext {
-  readonly consumer: AnyConsumer;
-  readonly owner: DeliveryOwner;
-  readonly progress: Progress;
-  readonly keeper: RetryKeeper;
-  readonly failures: FailurePolicy;
-  readonly clock: Clock;
-  /** `undefined`: as fast as it can. */
-  readonly rateLimiter: RateLimiter | undefined;
-  /** Aborted when the partition is no longer this process's. */
-  readonly signal: AbortSignal;
-  /** Resolves when the partition is not paused, with whether anything may still be begun. */
-  readonly mayBegin: () => Promise<boolean>;
-  /** It is the turn of a redriven message, which waits in the same queue. */
-  readonly onRedriven: (task: RedrivenTask) => void;
-  /** The partition has another owner. */
-  readonly onFenced: () => void;
-  /** A message was given up whose consumer wants to stop at that. */
-  readonly onPause: (offset: number, error: unknown) => Promise<void>;
-  /** There may be room again. */
-  readonly onRoom: () => void;
-}
-
-/** A record on its way through the handler. */
-interface Task {
-  readonly key: string | null;
-  readonly offset: number;
-  readonly characters: number;
-  /** `undefined` while it is put off: its row holds it then. */
-  record: { readonly batch: ReadBatch; readonly index: number } | undefined;
-  attempt: number;
-  /** Whether it has a row in sluice.retry, and the position may pass it. */
-  isPutOff: boolean;
-  /** Whether it has its turn under the rate limit. */
-  hasTurn?: boolean;
-}
+import { retriedBatch } from "./retry-keeper.ts";
+import { inOrder, type Task, type TaskRunnerContext } from "./task.ts";
+import { Timers } from "./timers.ts";
 
 /** Characters of values that may wait in memory per partition, beside the consumer's `prefetch`. */
 const prefetchCharacters = 8 * 1_048_576;
@@ -69,6 +34,12 @@ export class TaskRunner {
   /** In keyed mode, what is to be handed over. */
   readonly queue: KeyedQueue<Task | RedrivenTask>;
   readonly #isOrdered: boolean;
+  /** For an ordered consumer with batches. */
+  readonly batches: OrderedBatches | undefined;
+  /** For a keyed one: what is to be handed over together. */
+  readonly #gathering: TimedGathering<Task> | undefined;
+  /** For messages that were put off. */
+  readonly #timers: Timers;
   /** Tasks that were begun and are neither over nor put off. */
   #running = 0;
   #buffered = 0;
@@ -88,6 +59,20 @@ export class TaskRunner {
     this.queue = new KeyedQueue<Task | RedrivenTask>(concurrency, (task) =>
       task instanceof RedrivenTask ? context.onRedriven(task) : this.#begin(task),
     );
+    this.#timers = new Timers(context.clock);
+    const { batching } = context.consumer;
+    if (batching === undefined) return;
+    if (this.#isOrdered) {
+      this.batches = new OrderedBatches(batching, {
+        ...context,
+        run: (work) => this.run(work),
+        handle: (batch, index, attempt) => this.#handleInOrder(batch, index, attempt),
+        settle: (batch, index, outcome) => this.#settleInOrder(batch, index, outcome),
+      });
+    } else {
+      const begin = (tasks: readonly Task[]) => void this.#beginTogether(tasks);
+      this.#gathering = new TimedGathering(batching.size, batching.waitMs, context.clock, begin);
+    }
   }
 
   /** Whether anything is in a handler's hands. */
@@ -114,6 +99,8 @@ export class TaskRunner {
   stop(): void {
     this.#isStopped = true;
     this.#stopping.abort();
+    this.#gathering?.stop();
+    this.#timers.end();
     this.queue.stop();
   }
 
@@ -121,8 +108,10 @@ export class TaskRunner {
    * Hands a record over, or puts it in line. A promise when the next one must wait until this one is over.
    *
    * @param attempt how often that makes; more than the consumer allows: it is given up
+   * @param isAlone whether it is to be part of no batch
    */
-  add(batch: ReadBatch, index: number, attempt: number): Promise<void> | undefined {
+  add(batch: ReadBatch, index: number, attempt: number, isAlone: boolean): Promise<void> | undefined {
+    if (this.batches !== undefined) return this.batches.add(batch, index, attempt, isAlone);
     if (this.#isOrdered) return this.#handleInOrder(batch, index, attempt);
     const characters = Math.ceil(batch.characters / (batch.matches?.length ?? batch.count));
     this.#buffered += 1;
@@ -134,6 +123,7 @@ export class TaskRunner {
       record: { batch, index },
       attempt,
       isPutOff: false,
+      isAlone,
     });
     return undefined;
   }
@@ -156,6 +146,7 @@ export class TaskRunner {
         characters: 0,
         record: undefined,
         isPutOff: true,
+        isAlone: true,
       };
     });
     this.#waiting = tasks.length;
@@ -171,37 +162,35 @@ export class TaskRunner {
         // It may be why that owner ended: alone, so that no other is blamed for it.
         this.queue.resume(task);
         await this.idle();
-      } else clock.after(dueInMs, () => this.queue.resume(task));
+      } else this.#timers.after(dueInMs, () => this.queue.resume(task));
     }
   }
 
   /** Ordered mode needs no queue: the next record waits until this one is over, whatever it takes. */
   #handleInOrder(batch: ReadBatch, index: number, attempt: number): Promise<void> | undefined {
     this.#running += 1;
-    const { owner, consumer, rateLimiter } = this.#context;
-    const offset = batch.baseOffset + index;
-    if (rateLimiter !== undefined) return this.#handleInTurn(batch, index, attempt);
-    const outcome = attempt > consumer.attempts ? neverFinished : deliver(owner, batch, index, attempt);
+    if (this.#context.rateLimiter !== undefined) return this.#handleInTurn(batch, index, attempt);
+    const outcome = this.#deliver(batch, index, attempt);
     if (!(outcome instanceof Promise) && outcome.kind === "done") {
-      this.#context.progress.done(offset);
+      this.#context.progress.done(batch.baseOffset + index);
       this.#leave();
       return undefined;
     }
-    return this.#untilOver(
-      { key: null, offset, characters: 0, record: { batch, index }, attempt, isPutOff: false },
-      outcome,
-    );
+    return this.#untilOver(inOrder(batch, index, attempt), outcome);
+  }
+
+  async #settleInOrder(batch: ReadBatch, index: number, outcome: Outcome): Promise<void> {
+    this.#running += 1;
+    await this.#untilOver(inOrder(batch, index, 1), outcome);
   }
 
   async #handleInTurn(batch: ReadBatch, index: number, attempt: number): Promise<void> {
-    const offset = batch.baseOffset + index;
-    const task: Task = { key: null, offset, characters: 0, record: { batch, index }, attempt, isPutOff: false };
+    const task = inOrder(batch, index, attempt);
     if (!(await this.#waitForTurn(task))) {
       this.#leave();
       return;
     }
-    const { owner, consumer } = this.#context;
-    await this.#untilOver(task, attempt > consumer.attempts ? neverFinished : deliver(owner, batch, index, attempt));
+    await this.#untilOver(task, this.#deliver(batch, index, attempt));
   }
 
   /** Resolves with whether it may be handed over; not when nothing begins any more. */
@@ -235,7 +224,32 @@ export class TaskRunner {
     this.#leave();
   }
 
+  /** Keyed mode: each task holds its key, so no two of a batch have the same. */
+  async #beginTogether(tasks: readonly Task[]): Promise<void> {
+    if (!(await this.#context.mayBegin()) || this.#isStopped) return;
+    this.#running += tasks.length;
+    const entries = tasks.flatMap(({ record }) => record ?? []);
+    const outcomes = await deliverTogether(this.#context.owner, entries);
+    for (const [at, task] of tasks.entries()) {
+      const outcome = outcomes[at] as Outcome | "alone";
+      if (outcome === "alone") this.#tryAlone(task);
+      else this.#settle(task, outcome);
+    }
+  }
+
+  /** Its batch failed and nobody knows because of whom: it waits for a place again, to be handed over by itself. */
+  #tryAlone(task: Task): void {
+    task.isAlone = true;
+    this.queue.putOff();
+    this.queue.resume(task);
+    this.#leave();
+  }
+
   #begin(task: Task): void {
+    if (this.#gathering !== undefined && !task.isAlone) {
+      this.#gathering.add(task);
+      return;
+    }
     this.#running += 1;
     if (this.#context.rateLimiter !== undefined && task.hasTurn !== true) {
       void this.#takeTurn(task, this.#context.rateLimiter);
@@ -244,11 +258,7 @@ export class TaskRunner {
     task.hasTurn = false;
     const { record, attempt } = task;
     const outcome =
-      record === undefined
-        ? this.#deliverAgain(task)
-        : attempt > this.#context.consumer.attempts
-          ? neverFinished
-          : deliver(this.#context.owner, record.batch, record.index, attempt);
+      record === undefined ? this.#deliverAgain(task) : this.#deliver(record.batch, record.index, attempt);
     if (outcome instanceof Promise) outcome.then((settled) => this.#settle(task, settled));
     // Never synchronously: a queue of handlers that do not wait would otherwise be a recursion.
     else queueMicrotask(() => this.#settle(task, outcome));
@@ -261,7 +271,7 @@ export class TaskRunner {
       this.queue.putOff();
       this.#leave();
       task.hasTurn = true;
-      this.#context.clock.after(Math.max(0, waitMs), () => this.queue.resume(task));
+      this.#timers.after(Math.max(0, waitMs), () => this.queue.resume(task));
       return;
     }
     const mayRun = await this.#waitForTurn(task);
@@ -279,8 +289,12 @@ export class TaskRunner {
     const batch = retriedBatch(begun);
     task.record = { batch, index: 0 };
     task.attempt = begun.attempt;
-    if (begun.attempt > this.#context.consumer.attempts) return neverFinished;
-    return await deliver(this.#context.owner, batch, 0, begun.attempt);
+    return await this.#deliver(batch, 0, begun.attempt);
+  }
+
+  #deliver(batch: ReadBatch, index: number, attempt: number): Outcome | Promise<Outcome> {
+    const { owner, consumer } = this.#context;
+    return attempt > consumer.attempts ? neverFinished : deliver(owner, batch, index, attempt);
   }
 
   #settle(task: Task, outcome: Outcome): void {
@@ -307,7 +321,7 @@ export class TaskRunner {
     if (typeof next === "object") {
       if (!task.isPutOff) this.#unbuffer(task);
       this.#putOff(task);
-      this.#context.clock.after(next.delayMs, () => this.queue.resume(task));
+      this.#timers.after(next.delayMs, () => this.queue.resume(task));
     }
     this.#leave();
     this.#makeRoom();
@@ -330,6 +344,7 @@ export class TaskRunner {
     task.record = undefined;
     if (task.isPutOff) return;
     task.isPutOff = true;
+    task.isAlone = true;
     this.#waiting += 1;
     this.#context.progress.done(task.offset);
   }
@@ -370,7 +385,7 @@ export class TaskRunner {
     const failed: Attempt = { ...record, attempt: Math.min(attempt, this.#context.consumer.attempts), isPutOff };
     const verdict = await this.#context.failures.judge(failed, outcome);
     if (verdict === "fenced") this.#context.onFenced();
-    if (verdict === "pause") await this.#context.onPause(offset, outcome.error);
+    if (verdict === "pause") await this.#context.onPause(offset, "error" in outcome ? outcome.error : undefined);
     return typeof verdict === "object" || verdict === "over" ? verdict : "give-up";
   }
 

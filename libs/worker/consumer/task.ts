@@ -1,0 +1,56 @@
+import type { AnyConsumer } from "@sluice/contract";
+import type { Clock } from "@sluice/kernel";
+import type { ReadBatch } from "@sluice/log";
+import type { BatchEntry } from "./batch-delivery.ts";
+import type { DeliveryOwner } from "./delivery.ts";
+import type { FailurePolicy } from "./failure-policy.ts";
+import type { Progress } from "./progress.ts";
+import type { RateLimiter } from "./rate-limiter.ts";
+import type { RedrivenTask } from "./redriven-owner.ts";
+import type { RetryKeeper } from "./retry-keeper.ts";
+
+/** What a runner works with. */
+export interface TaskRunnerContext {
+  readonly consumer: AnyConsumer;
+  readonly owner: DeliveryOwner;
+  readonly progress: Progress;
+  readonly keeper: RetryKeeper;
+  readonly failures: FailurePolicy;
+  readonly clock: Clock;
+  /** `undefined`: as fast as it can. */
+  readonly rateLimiter: RateLimiter | undefined;
+  /** Aborted when the partition is no longer this process's. */
+  readonly signal: AbortSignal;
+  /** Resolves when the partition is not paused, with whether anything may still be begun. */
+  readonly mayBegin: () => Promise<boolean>;
+  /** It is the turn of a redriven message, which waits in the same queue. */
+  readonly onRedriven: (task: RedrivenTask) => void;
+  /** The partition has another owner. */
+  readonly onFenced: () => void;
+  /** A message was given up whose consumer wants to stop at that. */
+  readonly onPause: (offset: number, error: unknown) => Promise<void>;
+  /** There may be room again. */
+  readonly onRoom: () => void;
+}
+
+/** A record on its way through the handler. */
+export interface Task {
+  readonly key: string | null;
+  readonly offset: number;
+  readonly characters: number;
+  /** `undefined` while it is put off: its row holds it then. */
+  record: BatchEntry | undefined;
+  attempt: number;
+  /** Whether it has a row in sluice.retry, and the position may pass it. */
+  isPutOff: boolean;
+  /** Whether it is handed over by itself, although the consumer takes batches. */
+  isAlone: boolean;
+  /** Whether it has its turn under the rate limit. */
+  hasTurn?: boolean;
+}
+
+/** A record in ordered mode, where nothing waits in line. */
+export function inOrder(batch: ReadBatch, index: number, attempt: number): Task {
+  const offset = batch.baseOffset + index;
+  return { key: null, offset, characters: 0, record: { batch, index }, attempt, isPutOff: false, isAlone: true };
+}

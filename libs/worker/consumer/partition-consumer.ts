@@ -158,7 +158,8 @@ export class PartitionConsumer implements RedrivenHome {
     this.#committedNext = commit.nextOffset;
     this.#committedRanges = JSON.stringify(commit.doneAbove);
     this.#reserve.written(commit.handedTo ?? 0, commit.handedTo === undefined ? 0 : this.#fetchOffset);
-    this.#wantsReserve = false;
+    // A write that was under way when more was asked for has not reserved that.
+    if (this.#fetchOffset <= this.#reserve.end) this.#wantsReserve = false;
   }
 
   transactionCommitted(offset: number): void {

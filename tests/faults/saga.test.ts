@@ -106,7 +106,8 @@ async function placeOrders({ order }: Shop): Promise<void> {
 
 const idle = async ({ sql }: Service) => {
   const [row] = await sql<{ open: number }[]>`
-    select (select coalesce(sum(lag), 0) from sluice.lag)::integer + (select count(*) from sluice.outbox)::integer as open`;
+    select (select coalesce(sum(lag), 0) from sluice.lag)::integer + (select count(*) from sluice.outbox)::integer
+      + (select count(*) from sluice.retries)::integer as open`;
   return row?.open === 0;
 };
 

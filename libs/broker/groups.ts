@@ -1,6 +1,7 @@
 import { SluiceError } from "@sluice/kernel";
 import { arrayLiteral, type Pool, textArrayLiteral } from "@sluice/store";
 import type { AssignablePosition, LiveSubscription } from "./assignment.ts";
+import { type DeadLetter, deadLetterParameters } from "./dead-letter.ts";
 import { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 import addDeadLetterStatement from "./sql/add-dead-letter.sql" with { type: "text" };
 import commitStatement from "./sql/commit-positions.sql" with { type: "text" };
@@ -43,23 +44,6 @@ export interface PositionCommit {
   readonly doneAbove: readonly OffsetRange[];
   /** Messages below this may be in a handler's hands until the position is written again. Default `nextOffset`: none are. */
   readonly handedTo?: number;
-}
-
-/** A message that a group gives up on, whole. */
-export interface DeadLetter {
-  readonly group: number;
-  readonly topic: number;
-  readonly partition: number;
-  readonly offset: number;
-  readonly id: string;
-  readonly key: string | null;
-  /** As JSON. */
-  readonly value: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly timestamp: number;
-  readonly reason: "exhausted" | "rejected" | "schema" | "expired";
-  readonly error: string | null;
-  readonly attempts: number;
 }
 
 /** Groups and how far they are. */
@@ -148,19 +132,6 @@ export class Groups {
 
   /** Keeps a message that could not be handled; keeping it again changes nothing. */
   async bury(letter: DeadLetter): Promise<void> {
-    await this.#pool.query("keeping a dead letter", addDeadLetterStatement, [
-      letter.group,
-      letter.topic,
-      letter.partition,
-      letter.offset,
-      letter.id,
-      letter.key,
-      letter.value,
-      JSON.stringify(letter.headers),
-      letter.timestamp,
-      letter.reason,
-      letter.error,
-      letter.attempts,
-    ]);
+    await this.#pool.query("keeping a dead letter", addDeadLetterStatement, deadLetterParameters(letter));
   }
 }

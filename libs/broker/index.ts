@@ -1,5 +1,6 @@
 export { type AssignablePosition, assignSticky, type LiveSubscription } from "./assignment.ts";
 export { DatabaseClock } from "./database-clock.ts";
+export type { DeadLetter } from "./dead-letter.ts";
 export {
   type DeadLetterFilter,
   type DeadLetterPage,
@@ -20,7 +21,6 @@ export {
   type PositionMove,
 } from "./group-administration.ts";
 export {
-  type DeadLetter,
   type GroupPosition,
   Groups,
   type PositionCommit,
@@ -28,6 +28,7 @@ export {
 } from "./groups.ts";
 export { type ClaimedHalf, HalfMessages, type HalfToPrepare } from "./half-messages.ts";
 export type { KeptDeadLetter } from "./kept-dead-letter.ts";
+export type { KeptMessage } from "./kept-message.ts";
 export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } from "./members.ts";
 export { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 export { Pace } from "./pace.ts";

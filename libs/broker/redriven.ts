@@ -1,4 +1,5 @@
 import type { Pool } from "@sluice/store";
+import type { KeptMessage } from "./kept-message.ts";
 import beginStatement from "./sql/begin-redriven.sql" with { type: "text" };
 import buryStatement from "./sql/bury-redriven.sql" with { type: "text" };
 import markStatement from "./sql/mark-redriven.sql" with { type: "text" };
@@ -13,16 +14,8 @@ export interface OwnedPosition {
 }
 
 /** A message that its group handles once more, beside the log. */
-export interface RedrivenMessage {
+export interface RedrivenMessage extends KeptMessage {
   readonly number: number;
-  /** Where it was in the log. */
-  readonly offset: number;
-  readonly id: string;
-  readonly key: string | null;
-  /** As JSON. */
-  readonly value: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly timestamp: number;
 }
 
 /** What became of settling a redriven message; `already`: it waits no more. */

@@ -1,4 +1,5 @@
 import { arrayLiteral, type Pool } from "@sluice/store";
+import type { KeptMessage } from "./kept-message.ts";
 import type { OwnedPosition } from "./redriven.ts";
 import beginStatement from "./sql/begin-retries.sql" with { type: "text" };
 import endStatement from "./sql/end-retries.sql" with { type: "text" };
@@ -7,8 +8,7 @@ import putOffStatement from "./sql/put-off.sql" with { type: "text" };
 import waitingStatement from "./sql/waiting-retries.sql" with { type: "text" };
 
 /** A message that failed, whole, and when it is to be handed over again. */
-export interface PutOff {
-  readonly offset: number;
+export interface PutOff extends KeptMessage {
   /** Whether it was not put off before. */
   readonly isFirst: boolean;
   /** How often it was handed over. */
@@ -16,12 +16,6 @@ export interface PutOff {
   readonly delayMs: number;
   /** What waits for it. */
   readonly blocks: "partition" | "key" | "nothing";
-  readonly id: string;
-  readonly key: string | null;
-  /** As JSON. */
-  readonly value: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly timestamp: number;
   readonly error: string;
 }
 
@@ -38,15 +32,8 @@ export interface WaitingRetry {
 }
 
 /** A message that was put off, with the attempt that begins now counted. */
-export interface BegunRetry {
-  readonly offset: number;
+export interface BegunRetry extends KeptMessage {
   readonly attempt: number;
-  readonly id: string;
-  readonly key: string | null;
-  /** As JSON. */
-  readonly value: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly timestamp: number;
   /** Why it failed the last time. */
   readonly error: string;
 }

@@ -1,5 +1,5 @@
 import { arrayLiteral, type Pool } from "@sluice/store";
-import type { DeadLetter } from "./groups.ts";
+import { type DeadLetter, deadLetterParameters } from "./dead-letter.ts";
 import buryStatement from "./sql/bury-retry.sql" with { type: "text" };
 import claimStatement from "./sql/claim-retries.sql" with { type: "text" };
 import finishStatement from "./sql/finish-retry.sql" with { type: "text" };
@@ -60,18 +60,7 @@ export class SharedRetries {
   /** It becomes a dead letter, unless it was done in its handler's transaction after all, or is in another hand. */
   async bury({ position, offset, claim }: RetryClaim, letter: DeadLetter): Promise<void> {
     await this.#pool.query("keeping a dead letter", buryStatement, [
-      letter.group,
-      letter.topic,
-      letter.partition,
-      letter.offset,
-      letter.id,
-      letter.key,
-      letter.value,
-      JSON.stringify(letter.headers),
-      letter.timestamp,
-      letter.reason,
-      letter.error,
-      letter.attempts,
+      ...deadLetterParameters(letter),
       position,
       offset,
       claim,

@@ -1,12 +1,13 @@
 import type { Groups } from "@sluice/broker";
 import { type AnyConsumer, compose, type Handler } from "@sluice/contract";
-import { type Deferred, deferred, Signal, SluiceError, toError } from "@sluice/kernel";
+import { type Deferred, deferred, Signal, SluiceError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { type SQL, sql } from "drizzle-orm";
 import { keyAt } from "../batch-record.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type DeliveryOwner, deliver, type Outcome } from "./delivery.ts";
 import { type Failure, failureText, type Measure, measureOf } from "./failure.ts";
+import { insist } from "./insist.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { DeliveryServices } from "./message.ts";
 import { pause } from "./pause.ts";
@@ -34,7 +35,6 @@ interface Task {
   attempt: number;
 }
 
-const failurePauseMs = 500;
 /** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
 const turnMs = 5;
 
@@ -128,10 +128,14 @@ export class BroadcastConsumer implements DeliveryOwner {
     while (!this.#stopped) {
       const from = this.#next;
       const result = await this.#read(from, hasReadAll);
-      if (result === undefined) return;
+      if (result === "stopped") return;
       const first = result.batches[0]?.baseOffset ?? result.next;
       if (first > from)
-        this.#log("warn", "records were dropped by retention before this member had seen them", { from, to: first });
+        this.#context.logger.log("warn", "records were dropped by retention before this member had seen them", {
+          ...this.#names(),
+          from,
+          to: first,
+        });
       await this.#handOver(result.batches, from);
       this.#next = result.next;
       hasReadAll = !result.more;
@@ -156,16 +160,9 @@ export class BroadcastConsumer implements DeliveryOwner {
     }
   }
 
-  async #read(from: number, isNext: boolean): Promise<ReadResult | undefined> {
-    while (!this.#stopped) {
-      try {
-        return await this.#context.log.read({ topic: this.entry, partition: this.partition, from, isNext });
-      } catch (error) {
-        this.#log("warn", "reading failed and is tried again", { error: toError(error) });
-        await pause(this.#context.clock, failurePauseMs, this.signal);
-      }
-    }
-    return undefined;
+  #read(from: number, isNext: boolean): Promise<ReadResult | "stopped"> {
+    const place = { topic: this.entry, partition: this.partition, from, isNext };
+    return this.#insist("reading", () => this.#context.log.read(place));
   }
 
   #begin(task: Task): void {
@@ -213,15 +210,7 @@ export class BroadcastConsumer implements DeliveryOwner {
     const { entry, partition } = this;
     const origin = { group: this.#group, topic: entry.number, partition };
     const letter = deadLetterOf(batch, index, { ...origin, reason, error: failureText(failure), attempts: attempt });
-    while (!this.signal.aborted) {
-      try {
-        await this.#context.groups.bury(letter);
-        return;
-      } catch (error) {
-        this.#log("warn", "a dead letter could not be kept and is tried again", { error: toError(error) });
-        await pause(this.#context.clock, failurePauseMs, this.signal);
-      }
-    }
+    await this.#insist("keeping a dead letter", () => this.#context.groups.bury(letter));
   }
 
   #finish(task: Task): void {
@@ -236,8 +225,12 @@ export class BroadcastConsumer implements DeliveryOwner {
     if (this.#running === 0) this.#idle?.resolve();
   }
 
-  #log(level: "info" | "warn", message: string, fields: Readonly<Record<string, unknown>>): void {
-    const names = { topic: this.entry.name, group: this.consumer.group, partition: this.partition };
-    this.#context.logger.log(level, message, { ...names, ...fields });
+  #insist<Result>(what: string, call: () => Promise<Result>): Promise<Result | "stopped"> {
+    const { clock, logger } = this.#context;
+    return insist(what, { clock, logger, signal: this.signal }, call, this.#names());
+  }
+
+  #names(): { topic: string; group: string; partition: number } {
+    return { topic: this.entry.name, group: this.consumer.group, partition: this.partition };
   }
 }

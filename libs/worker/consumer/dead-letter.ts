@@ -1,7 +1,7 @@
 import type { DeadLetter } from "@sluice/broker";
 import { toError } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
-import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
+import { keptMessageAt } from "./kept-batch.ts";
 
 /** Characters of an error's text that are kept. */
 const errorCharacters = 8_192;
@@ -14,12 +14,7 @@ export function deadLetterOf(
 ): DeadLetter {
   return {
     ...death,
-    offset: batch.baseOffset + index,
-    id: idAt(batch, index),
-    key: keyAt(batch, index),
-    value: JSON.stringify(batch.values[index]),
-    headers: headersAt(batch, index),
-    timestamp: timestampAt(batch, index),
+    ...keptMessageAt(batch, index),
   };
 }
 

@@ -1,9 +1,9 @@
 import type { DatabaseClock, Groups } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
-import { type Clock, type Logger, toError } from "@sluice/kernel";
+import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
-import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
-import { pause } from "./pause.ts";
+import { deadLetterOf } from "./dead-letter.ts";
+import { insist } from "./insist.ts";
 
 /** What the expiry of a partition's messages needs. */
 export interface ExpiryContext {
@@ -18,8 +18,6 @@ export interface ExpiryContext {
   /** Aborted when the partition is no longer this process's. */
   readonly signal: AbortSignal;
 }
-
-const retryMs = 500;
 
 /**
  * Decides whether a message may still be handed over. It expires its time to live after the batch was appended, both by the
@@ -61,7 +59,7 @@ export class Expiry {
     const { databaseClock } = this.#context;
     let reached = databaseClock.reached();
     while (reached === undefined) {
-      await this.#untilDone("the database's time is not known and is asked for again", () => databaseClock.learn());
+      await this.#insist("asking for the database's time", () => databaseClock.learn());
       reached = databaseClock.reached();
     }
     return reached;
@@ -69,34 +67,15 @@ export class Expiry {
 
   async #bury(batch: ReadBatch, index: number, timeToLiveMs: number): Promise<void> {
     const { groups, group, entry, partition } = this.#context;
-    const letter = {
-      group,
-      topic: entry.number,
-      partition,
-      offset: batch.baseOffset + index,
-      id: idAt(batch, index),
-      key: keyAt(batch, index),
-      value: JSON.stringify(batch.values[index]),
-      headers: headersAt(batch, index),
-      timestamp: timestampAt(batch, index),
-      reason: "expired" as const,
-      error: `not handed over within ${timeToLiveMs} ms of its append`,
-      attempts: 0,
-    };
-    await this.#untilDone("a dead letter could not be kept and is tried again", () => groups.bury(letter));
+    const error = `not handed over within ${timeToLiveMs} ms of its append`;
+    const death = { group, topic: entry.number, partition, reason: "expired", error, attempts: 0 } as const;
+    const letter = deadLetterOf(batch, index, death);
+    await this.#insist("keeping a dead letter", () => groups.bury(letter));
   }
 
-  async #untilDone(otherwise: string, work: () => Promise<void>): Promise<void> {
-    const { clock, logger, entry, partition, signal } = this.#context;
-    for (;;) {
-      try {
-        await work();
-        return;
-      } catch (error) {
-        if (signal.aborted) throw error;
-        logger.log("warn", otherwise, { topic: entry.name, partition, error: toError(error) });
-        await pause(clock, retryMs, signal);
-      }
-    }
+  async #insist(what: string, call: () => Promise<void>): Promise<void> {
+    const { entry, partition, signal } = this.#context;
+    const names = { topic: entry.name, partition };
+    if ((await insist(what, this.#context, call, names)) === "stopped") throw signal.reason;
   }
 }

@@ -1,11 +1,12 @@
 import type { Groups } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
-import { type Clock, type Logger, toError } from "@sluice/kernel";
+import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
-import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
+import { keyAt } from "../batch-record.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type Failure, failureText, measureOf } from "./failure.ts";
-import { pause } from "./pause.ts";
+import { insist } from "./insist.ts";
+import { keptMessageAt } from "./kept-batch.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";
 
 /**
@@ -38,8 +39,6 @@ export interface FailureContext {
   readonly signal: AbortSignal;
 }
 
-const buryRetryMs = 500;
-
 /** Decides what comes after a failed attempt, as the consumer declared it, and sees to it that the database knows. */
 export class FailurePolicy {
   readonly #context: FailureContext;
@@ -70,16 +69,11 @@ export class FailurePolicy {
     const { consumer, keeper } = this.#context;
     const key = keyAt(batch, index);
     const outcome = await keeper.putOff({
-      offset: batch.baseOffset + index,
+      ...keptMessageAt(batch, index),
       isFirst: !isPutOff,
       attempt,
       delayMs,
       blocks: consumer.mode === "ordered" ? "partition" : key === null ? "nothing" : "key",
-      id: idAt(batch, index),
-      key,
-      value: JSON.stringify(batch.values[index]),
-      headers: headersAt(batch, index),
-      timestamp: timestampAt(batch, index),
       error,
     });
     if (outcome === "put off") return { delayMs };
@@ -92,7 +86,7 @@ export class FailurePolicy {
     reason: "exhausted" | "rejected" | "schema",
     error: string,
   ): Promise<"over" | "stopped"> {
-    const { groups, group, entry, partition, logger, clock, signal } = this.#context;
+    const { groups, group, entry, partition } = this.#context;
     const letter = deadLetterOf(batch, index, {
       group,
       topic: entry.number,
@@ -101,19 +95,8 @@ export class FailurePolicy {
       error,
       attempts: attempt,
     });
-    while (!signal.aborted) {
-      try {
-        await groups.bury(letter);
-        return "over";
-      } catch (failure) {
-        logger.log("warn", "a dead letter could not be kept and is tried again", {
-          topic: entry.name,
-          partition,
-          error: toError(failure),
-        });
-        await pause(clock, buryRetryMs, signal);
-      }
-    }
-    return "stopped";
+    const names = { topic: entry.name, partition };
+    const kept = await insist("keeping a dead letter", this.#context, () => groups.bury(letter), names);
+    return kept === "stopped" ? kept : "over";
   }
 }

@@ -1,18 +1,18 @@
 import { setImmediate } from "node:timers";
 import type { OffsetRange, PositionCommit, TakenPosition } from "@sluice/broker";
 import { type AnyConsumer, compose, type Handler } from "@sluice/contract";
-import { Signal, SluiceError, toError } from "@sluice/kernel";
+import { Signal, SluiceError } from "@sluice/kernel";
 import type { ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { offsetOf, RecordCursor } from "../stage/record-cursor.ts";
 import type { StageRunner } from "../stage/stage-runner.ts";
 import { Expiry } from "./expiry.ts";
 import { FailurePolicy } from "./failure-policy.ts";
 import { HandOutReserve } from "./hand-out-reserve.ts";
+import { insist } from "./insist.ts";
 import type { DeliveryServices } from "./message.ts";
 import type { PartitionConsumerContext, PartitionHome } from "./partition-context.ts";
 import { PartitionPause } from "./partition-pause.ts";
 import { passedOver } from "./passed-over.ts";
-import { pause } from "./pause.ts";
 import { Progress } from "./progress.ts";
 import { type RedrivenHome, RedrivenSource } from "./redriven-source.ts";
 import { RetryKeeper } from "./retry-keeper.ts";
@@ -20,7 +20,6 @@ import { TaskRunner, waitingMessages } from "./task-runner.ts";
 
 /** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
 const turnMs = 5;
-const readRetryMs = 500;
 
 /**
  * One partition, consumed by its owner under one epoch: reads ahead, hands records over, tries again, and keeps count
@@ -238,27 +237,16 @@ export class PartitionConsumer implements RedrivenHome {
     await this.#wake.wait(remainingMs || 60_000);
   }
 
-  /** Says how far it will hand out, before it does. */
+  /** Says how far it will hand out, before it does. A write that was under way already has not said so: then once more. */
   async #reserveMore(): Promise<void> {
-    this.#wantsReserve = true;
-    await this.#write(() => this.#fetchOffset > this.#reserve.end);
+    while (!this.#stopped && this.#fetchOffset > this.#reserve.end) {
+      this.#wantsReserve = true;
+      await this.#write();
+    }
   }
 
-  /** Writes the position until the database has it, once at least, and while `again` says so. */
-  async #write(again: () => boolean): Promise<void> {
-    for (let isWritten = false; !this.#stopped && (!isWritten || again()); ) {
-      try {
-        await this.#context.commitNow(this);
-        isWritten = true;
-      } catch (error) {
-        if (this.#stopped) return;
-        this.#context.logger.log("warn", "the position could not be written and is tried again", {
-          ...this.#names(),
-          error: toError(error),
-        });
-        await pause(this.#context.clock, readRetryMs, this.signal);
-      }
-    }
+  async #write(): Promise<void> {
+    await this.#insist("writing the position", () => this.#context.commitNow(this));
   }
 
   /** Retention may have dropped what was to be read next. */
@@ -290,25 +278,12 @@ export class PartitionConsumer implements RedrivenHome {
   }
 
   async #read(): Promise<ReadResult> {
-    while (!this.#stopped) {
-      try {
-        const from = this.#fetchOffset;
-        return await this.#context.log.read({
-          topic: this.entry,
-          partition: this.partition,
-          from,
-          isNext: this.#hasReadAll,
-          ...(this.consumer.filter === undefined ? {} : { filter: this.consumer.filter }),
-        });
-      } catch (error) {
-        this.#context.logger.log("warn", "reading failed and is tried again", {
-          ...this.#names(),
-          error: toError(error),
-        });
-        await pause(this.#context.clock, readRetryMs, this.signal);
-      }
-    }
-    return { batches: [], next: this.#fetchOffset, more: false };
+    const { filter } = this.consumer;
+    const from = this.#fetchOffset;
+    const place = { topic: this.entry, partition: this.partition, from, isNext: this.#hasReadAll };
+    const read = () => this.#context.log.read(filter === undefined ? place : { ...place, filter });
+    const result = await this.#insist("reading", read);
+    return result === "stopped" ? { batches: [], next: from, more: false } : result;
   }
 
   /** A stage's way: several records in one transaction where it can, and one by one those that it leaves. */
@@ -366,7 +341,7 @@ export class PartitionConsumer implements RedrivenHome {
   async #noteSuspicious(offset: number): Promise<number> {
     await this.#quiet();
     // Those before it are not to be handed over again if this one ends the process, too.
-    await this.#write(() => false);
+    await this.#write();
     if (this.#stopped) return 0;
     const attempt = await this.#keeper.handOut(offset, 1 + this.#toleratedCrashes);
     if (attempt === "fenced") this.fence();
@@ -386,6 +361,11 @@ export class PartitionConsumer implements RedrivenHome {
   async #endTurn(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
     this.#turnBeganAt = performance.now();
+  }
+
+  #insist<Result>(what: string, call: () => Promise<Result>): Promise<Result | "stopped"> {
+    const { clock, logger } = this.#context;
+    return insist(what, { clock, logger, signal: this.signal }, call, this.#names());
   }
 
   #names(): { topic: string; group: string; partition: number } {

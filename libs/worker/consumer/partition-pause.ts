@@ -70,7 +70,7 @@ export class PartitionPause {
       this.#context.redriven.pause(this.#home, reason),
     );
     this.#pausedItselfAt = performance.now();
-    return outcome ?? "stopped";
+    return outcome;
   }
 
   /** It paused itself before `sinceMs` (of `performance.now()`): when that is resumed, a new term must begin. */

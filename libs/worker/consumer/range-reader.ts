@@ -1,14 +1,12 @@
-import { type Clock, type Logger, toError } from "@sluice/kernel";
+import type { Clock, Logger } from "@sluice/kernel";
 import type { Log, ReadBatch, TopicEntry } from "@sluice/log";
+import { insist } from "./insist.ts";
 import type { LeasedRange } from "./leased-range.ts";
-import { pause } from "./pause.ts";
 
 /** Partitions of which something that was read is kept, at most. */
 const keptPartitions = 16;
 const leastCharacters = 128 * 1_024;
 const mostCharacters = 1_048_576;
-
-const failurePauseMs = 500;
 
 /** What a reader works with. */
 export interface RangeReaderContext {
@@ -46,7 +44,7 @@ export class RangeReader {
   async *batchesOf(range: LeasedRange): AsyncGenerator<ReadBatch, void, void> {
     for (let from = range.from; from < range.to && !range.isOver; ) {
       const read = await this.#untilRead(range.partition, from, range.to);
-      if (read === undefined) return;
+      if (read === "stopped") return;
       const first = read.batches[0]?.baseOffset ?? range.to;
       if (first > from) {
         this.#warnOfDropped(range.partition, from, Math.min(first, range.to));
@@ -60,24 +58,16 @@ export class RangeReader {
   /** The batch that holds one message; `undefined` when retention has dropped it, `"stopped"` when nothing is read any more. */
   async batchAt(partition: number, offset: number): Promise<ReadBatch | "stopped" | undefined> {
     const read = await this.#untilRead(partition, offset, offset + 1);
-    if (read === undefined) return "stopped";
+    if (read === "stopped") return read;
     const batch = read.batches[0];
     if (batch !== undefined && batch.baseOffset <= offset) return batch;
     this.#warnOfDropped(partition, offset, offset + 1);
     return undefined;
   }
 
-  async #untilRead(partition: number, from: number, to: number): Promise<RangeRead | undefined> {
-    const { logger, clock, signal, names } = this.#context;
-    while (!signal.aborted) {
-      try {
-        return await this.#read(partition, from, to);
-      } catch (error) {
-        logger.log("warn", "reading failed and is tried again", { ...names, partition, error: toError(error) });
-        await pause(clock, failurePauseMs, signal);
-      }
-    }
-    return undefined;
+  #untilRead(partition: number, from: number, to: number): Promise<RangeRead | "stopped"> {
+    const names = { ...this.#context.names, partition };
+    return insist("reading", this.#context, () => this.#read(partition, from, to), names);
   }
 
   /** Batches that hold offsets of `from` to `to`; perhaps not all of them, then `next` says where to read on. */

@@ -1,10 +1,10 @@
 import { Pace } from "@sluice/broker";
 import { type AnyConsumer, type RateLimit, rateLimitIntervalMs } from "@sluice/contract";
-import { type Clock, type Logger, toError } from "@sluice/kernel";
+import type { Clock, Logger } from "@sluice/kernel";
 import type { TopicEntry } from "@sluice/log";
 import type { Pool } from "@sluice/store";
 import { GatheredCalls } from "./gathered-calls.ts";
-import { pause } from "./pause.ts";
+import { insist } from "./insist.ts";
 
 /** What a limiter works with. */
 export interface RateLimiterContext {
@@ -18,7 +18,6 @@ export interface RateLimiterContext {
 
 /** Reserved at once at most: what a process reserves and does not use is lost for the others. */
 const reservedMessages = 64;
-const tryAgainMs = 500;
 
 /**
  * Keeps a group's handlers to its rate over all processes: each reserves in the database what it is about to hand over, as
@@ -45,19 +44,12 @@ export class RateLimiter {
 
   /** When a message of this key may be handed over, by `performance.now()`. Waits for the database as long as need be, but not past the abort. */
   async turnOf(key: string | null, signal: AbortSignal): Promise<number> {
-    const { clock, logger } = this.#context;
-    while (!signal.aborted) {
-      try {
-        if (!this.isPerKey) return await this.#ofGroup.add(null);
-        // Messages without a key have no limit to share.
-        if (key === null) return 0;
-        return performance.now() + (await this.#reserve(key, 1));
-      } catch (error) {
-        logger.log("warn", "the pace could not be reserved; it is tried again", { error: toError(error) });
-        await pause(clock, tryAgainMs, signal);
-      }
-    }
-    return 0;
+    // Messages without a key have no limit to share.
+    if (this.isPerKey && key === null) return 0;
+    const turn = await insist("reserving the pace", { ...this.#context, signal }, async () =>
+      this.isPerKey ? performance.now() + (await this.#reserve(key ?? "", 1)) : await this.#ofGroup.add(null),
+    );
+    return turn === "stopped" ? 0 : turn;
   }
 
   #reserve(key: string, count: number): Promise<number> {

@@ -3,6 +3,7 @@ import type { AnyConsumer, Handler } from "@sluice/contract";
 import type { ReadBatch } from "@sluice/log";
 import { type SQL, sql } from "drizzle-orm";
 import type { DeliveryOwner } from "./delivery.ts";
+import { keptBatch } from "./kept-batch.ts";
 import type { KeyedTask } from "./keyed-queue.ts";
 import type { DeliveryServices } from "./message.ts";
 
@@ -12,20 +13,10 @@ export class RedrivenTask implements KeyedTask {
   readonly key: string | null;
   readonly batch: ReadBatch;
 
-  constructor({ number, offset, id, key, value, headers, timestamp }: RedrivenMessage) {
-    this.number = number;
-    this.key = key;
-    this.batch = {
-      baseOffset: offset,
-      count: 1,
-      characters: value.length,
-      appendedAtMs: timestamp,
-      producer: null,
-      sequence: 0,
-      keys: [key],
-      values: [JSON.parse(value)],
-      attributes: [{ headers, timestamp, id }],
-    };
+  constructor(message: RedrivenMessage) {
+    this.number = message.number;
+    this.key = message.key;
+    this.batch = keptBatch(message);
   }
 }
 

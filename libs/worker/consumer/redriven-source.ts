@@ -144,7 +144,7 @@ export class RedrivenSource {
   async #attempt(task: RedrivenTask): Promise<Next> {
     const { redriven } = this.#context;
     const attempt = await this.#insist("counting an attempt", () => redriven.begin(this.#home, task.number));
-    if (attempt === undefined) return "give-up";
+    if (attempt === "stopped") return "give-up";
     if (attempt === "gone") return "over";
     if (attempt === "fenced") return this.#fenced();
     const owner = new RedrivenOwner(this.#home, task.number, async () => {
@@ -184,7 +184,7 @@ export class RedrivenSource {
 
   async #settle(write: () => Promise<SettleOutcome>): Promise<Next> {
     const outcome = await this.#insist("settling a redriven message", write);
-    if (outcome === undefined) return "give-up";
+    if (outcome === "stopped") return "give-up";
     return outcome === "fenced" ? this.#fenced() : "over";
   }
 
@@ -193,8 +193,8 @@ export class RedrivenSource {
     return "give-up";
   }
 
-  #insist<Result>(what: string, write: () => Promise<Result>): Promise<Result | undefined> {
-    return insist(what, { ...this.#context, signal: this.#home.signal }, write);
+  #insist<Result>(what: string, write: () => Promise<Result>): Promise<Result | "stopped"> {
+    return insist(what, { ...this.#context, signal: this.#home.signal }, write, this.#names());
   }
 
   #names(): { topic: string; group: string; partition: number } {

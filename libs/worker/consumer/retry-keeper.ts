@@ -1,8 +1,7 @@
 import type { BegunRetry, OwnedPosition, PutOff, PutOffOutcome, Retries, WaitingRetry } from "@sluice/broker";
-import { type Clock, type Logger, toError } from "@sluice/kernel";
-import type { ReadBatch } from "@sluice/log";
+import type { Clock, Logger } from "@sluice/kernel";
 import { GatheredCalls } from "./gathered-calls.ts";
-import { pause } from "./pause.ts";
+import { insist } from "./insist.ts";
 
 /** What a keeper works with. */
 export interface RetryKeeperContext {
@@ -14,7 +13,6 @@ export interface RetryKeeperContext {
   readonly signal: AbortSignal;
 }
 
-const tryAgainMs = 500;
 /** Messages of one statement: their values go along. */
 const gatheredMessages = 200;
 
@@ -47,59 +45,29 @@ export class RetryKeeper {
 
   /** Keeps a message that failed. */
   putOff(message: PutOff): Promise<PutOffOutcome | "stopped"> {
-    return this.#untilKnown("a failed message could not be put off", () => this.#puttingOff.add(message));
+    return insist("putting a failed message off", this.#context, () => this.#puttingOff.add(message));
   }
 
   /** Counts an attempt before it is made; `undefined` when the message is done already. */
   begin(offset: number): Promise<BegunRetry | undefined | "fenced" | "stopped"> {
-    return this.#untilKnown("a retry could not begin", () => this.#beginning.add(offset));
+    return insist("beginning a retry", this.#context, () => this.#beginning.add(offset));
   }
 
   /** Forgets a message that is over. */
   end(offset: number): Promise<"over" | "fenced" | "stopped"> {
-    return this.#untilKnown("a message that is over could not be forgotten", () => this.#ending.add(offset));
+    return insist("forgetting a message that is over", this.#context, () => this.#ending.add(offset));
   }
 
   /** Notes that a suspicious message is handed over. */
   handOut(offset: number, first: number): Promise<number | "fenced" | "stopped"> {
     const { retries, owner } = this.#context;
-    return this.#untilKnown("a suspicious message could not be noted", () => retries.handOut(owner, offset, first));
+    return insist("noting a suspicious message", this.#context, () => retries.handOut(owner, offset, first));
   }
 
   /** What waits, `limit` at most; nothing when stopped. */
   async waiting(limit: number): Promise<readonly WaitingRetry[]> {
     const { retries, owner } = this.#context;
-    const rows = await this.#untilKnown("retries could not be looked for", () =>
-      retries.waiting(owner.position, limit),
-    );
+    const rows = await insist("looking for retries", this.#context, () => retries.waiting(owner.position, limit));
     return rows === "stopped" ? [] : rows;
   }
-
-  async #untilKnown<Result>(trouble: string, call: () => Promise<Result>): Promise<Result | "stopped"> {
-    const { signal, logger, clock } = this.#context;
-    while (!signal.aborted) {
-      try {
-        return await call();
-      } catch (error) {
-        logger.log("warn", `${trouble}; it is tried again`, { error: toError(error) });
-        await pause(clock, tryAgainMs, signal);
-      }
-    }
-    return "stopped";
-  }
-}
-
-/** A message that was put off, in the form in which the log gives its batches. */
-export function retriedBatch({ offset, id, key, value, headers, timestamp }: BegunRetry): ReadBatch {
-  return {
-    baseOffset: offset,
-    count: 1,
-    characters: value.length,
-    appendedAtMs: timestamp,
-    producer: null,
-    sequence: 0,
-    keys: [key],
-    values: [JSON.parse(value) as unknown],
-    attributes: [{ id, headers, timestamp }],
-  };
 }

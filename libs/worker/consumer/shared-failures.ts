@@ -1,13 +1,13 @@
 import type { DeadLetter, RetryClaim, SharedLeases, SharedRetries } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
-import { type Clock, type Logger, toError } from "@sluice/kernel";
+import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
 import { keyAt } from "../batch-record.ts";
 import type { ClaimedRetry } from "./claimed-retry.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type Failure, failureText, type Measure, measureOf } from "./failure.ts";
+import { insist } from "./insist.ts";
 import type { LeasedRange } from "./leased-range.ts";
-import { pause } from "./pause.ts";
 
 /** What failures are judged with. */
 export interface SharedFailuresContext {
@@ -28,8 +28,6 @@ export interface SharedFailuresContext {
  * it is, and the consumer is to stop; `"stopped"`: nothing is known to be written, because the process stops or the range is lost.
  */
 export type SharedVerdict = { readonly retryInMs?: number } | "pause" | "stopped";
-
-const writeRetryMs = 500;
 
 /**
  * Decides what comes after a failed attempt of a shared group, as the consumer declared it, and writes it down: a message that failed
@@ -159,19 +157,8 @@ export class SharedFailures {
   }
 
   async #untilWritten(write: () => Promise<SharedVerdict>): Promise<SharedVerdict> {
-    const { signal, logger, clock, entry, consumer } = this.#context;
-    while (!signal.aborted) {
-      try {
-        return await write();
-      } catch (error) {
-        logger.log("warn", "what became of a message could not be written and is tried again", {
-          topic: entry.name,
-          group: consumer.group,
-          error: toError(error),
-        });
-        await pause(clock, writeRetryMs, signal);
-      }
-    }
-    return "stopped";
+    const { entry, consumer } = this.#context;
+    const names = { topic: entry.name, group: consumer.group };
+    return await insist("writing what became of a message", this.#context, write, names);
   }
 }

@@ -6,12 +6,12 @@ import { deliverTogether } from "./batch-delivery.ts";
 import { deliver, type Outcome } from "./delivery.ts";
 import type { Attempt } from "./failure-policy.ts";
 import { TimedGathering } from "./gathering.ts";
+import { keptBatch } from "./kept-batch.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { OrderedBatches } from "./ordered-batches.ts";
 import { pause } from "./pause.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import { RedrivenTask } from "./redriven-owner.ts";
-import { retriedBatch } from "./retry-keeper.ts";
 import { inOrder, type Task, type TaskRunnerContext } from "./task.ts";
 import { Timers } from "./timers.ts";
 
@@ -286,7 +286,7 @@ export class TaskRunner {
     const begun = await this.#context.keeper.begin(task.offset);
     if (begun === undefined) return { kind: "done" };
     if (begun === "fenced" || begun === "stopped") return { kind: "fenced" };
-    const batch = retriedBatch(begun);
+    const batch = keptBatch(begun);
     task.record = { batch, index: 0 };
     task.attempt = begun.attempt;
     return await this.#deliver(batch, 0, begun.attempt);

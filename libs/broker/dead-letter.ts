@@ -1,0 +1,29 @@
+import type { KeptMessage } from "./kept-message.ts";
+
+/** A message that a group gives up on, whole. */
+export interface DeadLetter extends KeptMessage {
+  readonly group: number;
+  readonly topic: number;
+  readonly partition: number;
+  readonly reason: "exhausted" | "rejected" | "schema" | "expired";
+  readonly error: string | null;
+  readonly attempts: number;
+}
+
+/** The letter as the first twelve parameters of the statements that keep one. */
+export function deadLetterParameters(letter: DeadLetter): readonly (string | number | null)[] {
+  return [
+    letter.group,
+    letter.topic,
+    letter.partition,
+    letter.offset,
+    letter.id,
+    letter.key,
+    letter.value,
+    JSON.stringify(letter.headers),
+    letter.timestamp,
+    letter.reason,
+    letter.error,
+    letter.attempts,
+  ];
+}

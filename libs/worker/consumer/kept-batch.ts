@@ -1,0 +1,30 @@
+import type { KeptMessage } from "@sluice/broker";
+import type { ReadBatch } from "@sluice/log";
+import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
+
+/** A batch's record, whole, as it is kept beside the log. */
+export function keptMessageAt(batch: ReadBatch, index: number): KeptMessage {
+  return {
+    offset: batch.baseOffset + index,
+    id: idAt(batch, index),
+    key: keyAt(batch, index),
+    value: JSON.stringify(batch.values[index]),
+    headers: headersAt(batch, index),
+    timestamp: timestampAt(batch, index),
+  };
+}
+
+/** A kept message in the form in which the log gives its batches, so that it goes the way of the others. */
+export function keptBatch({ offset, id, key, value, headers, timestamp }: KeptMessage): ReadBatch {
+  return {
+    baseOffset: offset,
+    count: 1,
+    characters: value.length,
+    appendedAtMs: timestamp,
+    producer: null,
+    sequence: 0,
+    keys: [key],
+    values: [JSON.parse(value) as unknown],
+    attributes: [{ id, headers, timestamp }],
+  };
+}

@@ -384,6 +384,7 @@ create table sluice.schedule (
   revision bigint default 0 not null,
   declared_by text not null,
   declared_at timestamp with time zone default clock_timestamp() not null,
+  priority integer default 0 not null,
   constraint schedule_pkey PRIMARY KEY (schedule),
   constraint schedule_name_unique UNIQUE (name),
   constraint schedule_cadence CHECK (((cron IS NULL) <> (every_ms IS NULL))),
@@ -394,6 +395,7 @@ create table sluice.schedule (
   constraint schedule_key_size CHECK ((octet_length(key) <= 1024)),
   constraint schedule_missed_known CHECK ((missed = ANY (ARRAY['skip'::text, 'once'::text, 'all'::text]))),
   constraint schedule_name_length CHECK (((length(name) >= 1) AND (length(name) <= 120))),
+  constraint schedule_priority_range CHECK (((priority >= 0) AND (priority <= 9))),
   constraint schedule_time_zone_length CHECK (((length(time_zone) >= 1) AND (length(time_zone) <= 100))),
   constraint schedule_value_size CHECK ((octet_length(value) <= 1048576)),
   constraint schedule_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
@@ -457,13 +459,16 @@ create table sluice.topic (
   segment_bytes bigint not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   retention_consumed boolean default false not null,
+  priorities integer default 1 not null,
   constraint topic_pkey PRIMARY KEY (topic),
   constraint topic_name_unique UNIQUE (name),
   constraint topic_compression_known CHECK ((compression = ANY (ARRAY['auto'::text, 'pglz'::text, 'none'::text]))),
   constraint topic_encoding_known CHECK ((encoding = ANY (ARRAY['json'::text, 'bytes'::text]))),
+  constraint topic_lanes_whole CHECK (((partitions % priorities) = 0)),
   constraint topic_name_form CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'::text)),
   constraint topic_number_range CHECK (((topic >= 1) AND (topic <= 2097151))),
   constraint topic_partitions_range CHECK (((partitions >= 1) AND (partitions <= 1024))),
+  constraint topic_priorities_range CHECK (((priorities >= 1) AND (priorities <= 10))),
   constraint topic_retention_positive CHECK (((retention_ms > 0) AND (retention_bytes > 0))),
   constraint topic_segment_positive CHECK (((segment_ms > 0) AND (segment_bytes > 0)))
 );
@@ -609,7 +614,8 @@ create view sluice.lag as
     p.committed_at,
     s.paused_at AS paused_since,
     s.paused_by,
-    s.reason AS paused_reason
+    s.reason AS paused_reason,
+    (p.partition / (t.partitions / t.priorities)) AS priority
    FROM (((((sluice."position" p
      JOIN sluice.consumer_group g USING ("group"))
      JOIN sluice.topic t USING (topic))
@@ -667,7 +673,8 @@ create view sluice.partitions as
     sluice.start_offset(t.topic, p.partition) AS start_offset,
     e.end_offset,
     e.end_offset AS high_watermark,
-    (e.end_offset - sluice.start_offset(t.topic, p.partition)) AS messages
+    (e.end_offset - sluice.start_offset(t.topic, p.partition)) AS messages,
+    (p.partition / (t.partitions / t.priorities)) AS priority
    FROM ((sluice.topic t
      CROSS JOIN LATERAL generate_series(0, (t.partitions - 1)) p(partition))
      CROSS JOIN LATERAL ( SELECT sluice.end_offset(t.topic, p.partition) AS end_offset) e);
@@ -800,7 +807,8 @@ create view sluice.topics as
     (( SELECT sum(pg_total_relation_size((format('sluice_log.topic_%s_segment_%s'::text, s.topic, s.segment))::regclass)) AS sum
            FROM sluice.segment s
           WHERE (s.topic = t.topic)))::bigint AS size_bytes,
-    created_at
+    created_at,
+    priorities
    FROM sluice.topic t;
 
 -- Functions
@@ -1566,9 +1574,9 @@ CREATE OR REPLACE FUNCTION sluice.create_topic_view(p_topic integer)
  LANGUAGE plpgsql
 AS $function$
 declare
-  v_name text; v_encoding text;
+  v_name text; v_encoding text; v_partitions integer;
 begin
-  select name, encoding into v_name, v_encoding from sluice.topic where topic = p_topic;
+  select name, encoding, partitions / priorities into v_name, v_encoding, v_partitions from sluice.topic where topic = p_topic;
   execute format($ddl$
     create or replace view topics.%1$I as
     select
@@ -1579,7 +1587,8 @@ begin
       coalesce(record.attributes -> 'headers', '{}'::json) as headers,
       coalesce(to_timestamp((record.attributes ->> 'timestamp')::double precision / 1000), batch.appended_at) as "timestamp",
       coalesce(record.attributes ->> 'id', (batch.producer || '-' || batch.sequence + record.number - 1)) as id,
-      batch.appended_at
+      batch.appended_at,
+      batch.partition / %4$s as priority
     from sluice_log.topic_%2$s batch
     cross join lateral rows from (
       json_array_elements(batch.records::json),
@@ -1587,32 +1596,33 @@ begin
       json_array_elements(batch.attributes::json)
     ) with ordinality as record(value, key, attributes, number)$ddl$,
     v_name, p_topic,
-    case v_encoding when 'bytes' then $sql$decode(record.value #>> '{}', 'base64')$sql$ else 'record.value' end);
+    case v_encoding when 'bytes' then $sql$decode(record.value #>> '{}', 'base64')$sql$ else 'record.value' end, v_partitions);
   execute format('comment on view topics.%I is %L', v_name,
     format('Sluice: the messages of topic %s, one row each.', v_name));
   execute format('comment on column topics.%I."offset" is %L', v_name, 'Position within the partition, from 0, without gaps; never reused.');
   execute format('comment on column topics.%I.key is %L', v_name, 'What is kept in order and what picked the partition; null when the sender gave none.');
   execute format('comment on column topics.%I.value is %L', v_name,
     case v_encoding when 'bytes' then 'The message''s bytes.' else 'The message, as JSON: value->>''email''.' end);
+  execute format('comment on column topics.%I.priority is %L', v_name, 'Which messages come first, from 0, the least urgent. It follows from the partition.');
   execute format('comment on column topics.%I.id is %L', v_name, 'Unique for ever, and known to the sender.');
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION sluice.declare_schedule(p_name text, p_topic integer, p_cron text, p_every_ms bigint, p_time_zone text, p_key text, p_value text, p_headers text, p_missed text, p_next_ms bigint, p_declared_by text)
+CREATE OR REPLACE FUNCTION sluice.declare_schedule(p_name text, p_topic integer, p_cron text, p_every_ms bigint, p_time_zone text, p_key text, p_value text, p_headers text, p_missed text, p_next_ms bigint, p_declared_by text, p_priority integer DEFAULT 0)
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
 begin
-  insert into sluice.schedule as s (name, topic, cron, every_ms, time_zone, key, value, headers, missed, next_at, declared_by)
-  values (p_name, p_topic, p_cron, p_every_ms, p_time_zone, p_key, p_value, p_headers, p_missed, sluice.time_of_ms(p_next_ms), p_declared_by)
+  insert into sluice.schedule as s (name, topic, cron, every_ms, time_zone, key, value, headers, missed, next_at, declared_by, priority)
+  values (p_name, p_topic, p_cron, p_every_ms, p_time_zone, p_key, p_value, p_headers, p_missed, sluice.time_of_ms(p_next_ms), p_declared_by, p_priority)
   on conflict (name) do update set
     topic = excluded.topic, cron = excluded.cron, every_ms = excluded.every_ms, time_zone = excluded.time_zone, key = excluded.key,
-    value = excluded.value, headers = excluded.headers, missed = excluded.missed,
+    value = excluded.value, headers = excluded.headers, missed = excluded.missed, priority = excluded.priority,
     next_at = case when (s.cron, s.every_ms, s.time_zone) is distinct from (excluded.cron, excluded.every_ms, excluded.time_zone)
       then excluded.next_at else s.next_at end,
     revision = s.revision + 1, declared_by = excluded.declared_by, declared_at = clock_timestamp()
-  where (s.topic, s.cron, s.every_ms, s.time_zone, s.key, s.value, s.headers, s.missed) is distinct from
-    (excluded.topic, excluded.cron, excluded.every_ms, excluded.time_zone, excluded.key, excluded.value, excluded.headers, excluded.missed);
+  where (s.topic, s.cron, s.every_ms, s.time_zone, s.key, s.value, s.headers, s.missed, s.priority) is distinct from
+    (excluded.topic, excluded.cron, excluded.every_ms, excluded.time_zone, excluded.key, excluded.value, excluded.headers, excluded.missed, excluded.priority);
   if found then perform pg_notify('sluice', 'schedule'); end if;
 end $function$
 ;
@@ -2027,6 +2037,30 @@ CREATE OR REPLACE FUNCTION sluice.is_paused(p_group integer, p_topic integer, p_
  LANGUAGE sql
  STABLE
 RETURN (EXISTS (SELECT FROM sluice.pause s WHERE ((s."group" = is_paused.p_group) AND ((s.topic IS NULL) OR (s.topic = is_paused.p_topic)) AND ((s.partition IS NULL) OR (s.partition = is_paused.p_partition)))))
+;
+
+CREATE OR REPLACE FUNCTION sluice.lane_of(p_topic sluice.topic, p_key text, p_partition integer, p_priority integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_partitions integer := p_topic.partitions / p_topic.priorities;
+  v_priority integer := coalesce(p_priority, 0);
+begin
+  if v_priority not between 0 and p_topic.priorities - 1 then
+    raise exception 'sluice: topic % has priorities 0 to %, not %', quote_literal(p_topic.name), p_topic.priorities - 1, v_priority
+      using errcode = '22023', hint = 'Give it more: select sluice.raise_priorities(''name'', priorities);';
+  end if;
+  if p_partition is null then
+    return v_priority * v_partitions
+      + coalesce(sluice.partition_of_key(p_key, v_partitions), floor(random() * v_partitions)::integer);
+  end if;
+  if p_partition not between 0 and v_partitions - 1 then
+    raise exception 'sluice: topic % has partitions 0 to %, not %', quote_literal(p_topic.name), v_partitions - 1, p_partition
+      using errcode = '22023';
+  end if;
+  return v_priority * v_partitions + p_partition;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.lease_ranges(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
@@ -2574,13 +2608,13 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION sluice.prepare(topic text, value json, check_back text, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer, timeout interval DEFAULT '00:01:00'::interval, max_checks integer DEFAULT 15, on_undecided text DEFAULT 'keep'::text)
+CREATE OR REPLACE FUNCTION sluice.prepare(topic text, value json, check_back text, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer, timeout interval DEFAULT '00:01:00'::interval, max_checks integer DEFAULT 15, on_undecided text DEFAULT 'keep'::text, priority integer DEFAULT 0)
  RETURNS bigint
  LANGUAGE plpgsql
 AS $function$
 declare
   v_topic sluice.topic%rowtype;
-  v_partition integer := prepare.partition;
+  v_partition integer;
 begin
   select * into v_topic from sluice.topic t where t.name = prepare.topic;
   if not found then
@@ -2598,13 +2632,7 @@ begin
     or exists (select from json_each(prepare.headers) h where json_typeof(h.value) <> 'string')) then
     raise exception 'sluice: headers must be a JSON object of strings' using errcode = '22023';
   end if;
-  if v_partition is null then
-    v_partition := coalesce(
-      sluice.partition_of_key(prepare.key, v_topic.partitions), floor(random() * v_topic.partitions)::integer);
-  elsif v_partition not between 0 and v_topic.partitions - 1 then
-    raise exception 'sluice: topic % has partitions 0 to %, not %', quote_literal(prepare.topic), v_topic.partitions - 1, v_partition
-      using errcode = '22023';
-  end if;
+  v_partition := sluice.lane_of(v_topic, prepare.key, prepare.partition, prepare.priority);
   return sluice.prepare_half(v_topic.topic, v_partition, prepare.key, prepare.value::text,
     case when prepare.headers is not null then json_build_object('headers', prepare.headers)::text end,
     prepare.check_back, (extract(epoch from prepare.timeout) * 1000)::bigint, prepare.max_checks, prepare.on_undecided);
@@ -2673,6 +2701,80 @@ begin
       returning "offset")
     select f."offset", case when a."offset" is null and d."offset" is null then 'already' else 'put off' end
     from failed f left join again a using ("offset") left join added d using ("offset");
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.raise_priorities(topic text, priorities integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_topic sluice.topic%rowtype;
+  v_partitions integer;
+  v_consumers text;
+begin
+  if raise_priorities.priorities is null or raise_priorities.priorities not between 1 and 10 then
+    raise exception 'sluice: a topic has 1 to 10 priorities, not %', coalesce(raise_priorities.priorities::text, 'null')
+      using errcode = '22023';
+  end if;
+  select * into v_topic from sluice.topic t where t.name = raise_priorities.topic;
+  if not found then
+    raise exception 'sluice: there is no topic %', quote_literal(raise_priorities.topic) using errcode = '42704';
+  end if;
+  perform pg_advisory_xact_lock(1936487681, v_topic.topic);
+  select * into v_topic from sluice.topic t where t.topic = v_topic.topic;
+  if raise_priorities.priorities <= v_topic.priorities then return v_topic.priorities; end if;
+  v_partitions := v_topic.partitions / v_topic.priorities * raise_priorities.priorities;
+  if v_partitions > 1024 then
+    raise exception 'sluice: topic % would have % partitions, and 1024 is the most: % times % priorities',
+      quote_literal(v_topic.name), v_partitions, v_topic.partitions / v_topic.priorities, raise_priorities.priorities
+      using errcode = '22023';
+  end if;
+  select string_agg(distinct format('%s (group %s)', m.name, g.name), ', ') into v_consumers
+  from sluice.subscription s join sluice.member m using (member) join sluice.consumer_group g using ("group")
+  where s.topic = v_topic.topic and (m.lease_until > clock_timestamp() or m.member in (select sluice.live_members()));
+  if v_consumers is not null then
+    raise exception 'sluice: topic % has % priorities and cannot get % while it is consumed, by %', quote_literal(v_topic.name),
+      v_topic.priorities, raise_priorities.priorities, v_consumers
+      using errcode = '55006', hint = 'Stop the apps that consume it, then raise the priorities, then start them.';
+  end if;
+  -- Who means an older segment knows nothing of the new lanes, so they begin in the newest.
+  insert into sluice.segment_start (topic, segment, partition, start_offset)
+  select v_topic.topic, (select max(s.segment) from sluice.segment s where s.topic = v_topic.topic), n.partition, 0
+  from generate_series(v_topic.partitions, v_partitions - 1) n(partition);
+  insert into sluice.position ("group", topic, partition, next_offset)
+  select distinct p."group", p.topic, n.partition, 0
+  from sluice.position p cross join generate_series(v_topic.partitions, v_partitions - 1) n(partition)
+  where p.topic = v_topic.topic order by n.partition
+  on conflict on constraint position_unique do nothing;
+  update sluice.topic t set partitions = v_partitions, priorities = raise_priorities.priorities where t.topic = v_topic.topic;
+  return raise_priorities.priorities;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.ready_positions(p_positions integer[], p_most integer)
+ RETURNS SETOF integer
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  v_topic integer := (select p.topic from sluice.position p where p.position = p_positions[1]);
+  v_segment integer := (select max(s.segment) from sluice.segment s where s.topic = v_topic);
+begin
+  if v_segment is null then return; end if;
+  -- Where the log ends, as in sluice.end_offset, against what is leased, as in sluice.lease_ranges.
+  return query execute format($sql$
+    select p.position from unnest($1) with ordinality a(position, number) join sluice.position p using (position)
+    where coalesce(
+      (select b.base_offset + b.count from sluice_log.topic_%1$s_segment_%2$s b
+        where b.partition = p.partition order by b.base_offset desc limit 1),
+      (select s.start_offset from sluice.segment_start s
+        where s.topic = %1$s and s.segment = %2$s and s.partition = p.partition))
+      > greatest(p.next_offset, upper(p.done_above), (
+        select max(l.to_offset) from sluice.lease l
+        where l.position = p.position and l.to_offset > greatest(p.next_offset, upper(p.done_above))))
+    order by a.number limit $2$sql$, v_topic, v_segment)
+  using p_positions, p_most;
 end $function$
 ;
 
@@ -3022,13 +3124,13 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION sluice.send(topic text, value json, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer, deliver_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval)
+CREATE OR REPLACE FUNCTION sluice.send(topic text, value json, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer, deliver_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, priority integer DEFAULT 0)
  RETURNS text
  LANGUAGE plpgsql
 AS $function$
 declare
   v_topic sluice.topic%rowtype;
-  v_partition integer := send.partition;
+  v_partition integer;
   v_attributes text;
   v_name text;
   v_header text;
@@ -3059,13 +3161,7 @@ begin
     end loop;
     v_attributes := json_build_object('headers', send.headers)::text;
   end if;
-  if v_partition is null then
-    v_partition := coalesce(
-      sluice.partition_of_key(send.key, v_topic.partitions), floor(random() * v_topic.partitions)::integer);
-  elsif v_partition not between 0 and v_topic.partitions - 1 then
-    raise exception 'sluice: topic % has partitions 0 to %, not %', quote_literal(send.topic), v_topic.partitions - 1, v_partition
-      using errcode = '22023';
-  end if;
+  v_partition := sluice.lane_of(v_topic, send.key, send.partition, send.priority);
   if send.deliver_at is null and send.delay is null then
     insert into sluice.outbox (topic, partition, key, value, attributes)
     values (v_topic.topic, v_partition, send.key, send.value::text, v_attributes)
@@ -3112,14 +3208,15 @@ CREATE OR REPLACE FUNCTION sluice.send_scheduled(p_schedule sluice.schedule, p_t
  LANGUAGE plpgsql
 AS $function$
 declare
-  v_partitions integer := (select t.partitions from sluice.topic t where t.topic = p_schedule.topic);
+  v_topic sluice.topic%rowtype;
   v_headers jsonb := p_schedule.headers::jsonb || jsonb_build_object('sluice-schedule', p_schedule.name,
     'sluice-tick', to_char(p_tick at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
   v_id text;
 begin
+  select * into strict v_topic from sluice.topic t where t.topic = p_schedule.topic;
   insert into sluice.outbox (topic, partition, key, value, attributes)
   values (p_schedule.topic,
-    coalesce(sluice.partition_of_key(p_schedule.key, v_partitions), floor(random() * v_partitions)::integer),
+    sluice.lane_of(v_topic, p_schedule.key, null, p_schedule.priority),
     p_schedule.key, p_schedule.value, jsonb_build_object('headers', v_headers)::text)
   returning 'o-' || outbox into v_id;
   update sluice.schedule s set last_at = clock_timestamp(), last_tick = p_tick, last_id = v_id where s.schedule = p_schedule.schedule;
@@ -3322,6 +3419,7 @@ comment on column sluice.lag.oldest_age is 'How long the oldest message that is 
 comment on column sluice.lag.owner is 'The member that handles the partition; null when nobody does.';
 comment on column sluice.lag.paused_by is 'Who paused it: the database user and the application''s name.';
 comment on column sluice.lag.paused_since is 'Since when it hands over nothing; null when it is not paused. By itself, with its topic or with its group, whichever came first.';
+comment on column sluice.lag.priority is 'Of its messages; those of a higher one come first.';
 comment on column sluice.lease.deliveries is 'How often it was taken over from a member that died or froze. Above 0, its messages are handed over one by one.';
 comment on column sluice.lease.done is 'What of the range is done; written at intervals.';
 comment on column sluice.lease.lease is 'The right to write in its name: it changes when another member takes the range over.';
@@ -3339,6 +3437,7 @@ comment on column sluice.pace.key is 'The key whose limit it is; empty for a lim
 comment on column sluice.pace.next_at is 'The time of the next message that nobody has reserved yet; in the past when the limit is not reached.';
 comment on column sluice.partitions.end_offset is 'The offset that the next message will get (Kafka''s log end offset).';
 comment on column sluice.partitions.high_watermark is 'Consumers read below this. A message sent with acks "all" is invisible until synchronous standbys have it, so what can be read is what survives a failover.';
+comment on column sluice.partitions.priority is 'Of its messages; those of a higher one come first.';
 comment on column sluice.partitions.start_offset is 'The first offset that retention has left.';
 comment on column sluice.pending.deliveries is 'How often the range was taken over from a member that died or froze.';
 comment on column sluice.pending.lease is 'For sluice.expire_lease().';
@@ -3354,6 +3453,7 @@ comment on column sluice.retry.attempt is 'How often it was handed over, counted
 comment on column sluice.retry.blocks is 'What waits for it: its partition, the messages of its key, or nothing.';
 comment on column sluice.retry.due is 'When it will be handed over again; null while it is in a handler''s hands.';
 comment on column sluice.schedule.next_at is 'The next tick; null: the duty that sends computes it from now.';
+comment on column sluice.schedule.priority is 'Of the messages that it sends.';
 comment on column sluice.schedule.revision is 'Counts the changes. Who computed from an older row changes nothing.';
 comment on column sluice.schedules.declared_by is 'The app whose declaration it is.';
 comment on column sluice.schedules.every is 'The span between ticks, counted from 1970 in UTC; null where there is a cron.';
@@ -3370,8 +3470,12 @@ comment on column sluice.shared_retry.due is 'Not before this, by the database''
 comment on column sluice.subscription.single_active is 'Whether one member is to own all partitions of the group and topic while the others stand by.';
 comment on column sluice.topic.compression is 'auto: lz4 where the server has it, else none. pglz. none.';
 comment on column sluice.topic.encoding is 'json: values are JSON. bytes: values are base64 text in the log and bytea in the view.';
+comment on column sluice.topic.partitions is 'Partitions of the log: those that keys are spread over, times the priorities.';
+comment on column sluice.topic.priorities is 'How many priorities its messages have, from 0, the least urgent; 1: none.';
 comment on column sluice.topic.retention_consumed is 'Whether a segment goes as soon as every group that has positions in the topic has passed it.';
 comment on column sluice.topic.topic is 'Names the topic''s table, sluice_log.topic_<n>; never reused.';
+comment on column sluice.topics.partitions is 'Partitions of the log: those that keys are spread over, times the priorities.';
+comment on column sluice.topics.priorities is 'How many priorities its messages have; 1: none.';
 comment on function sluice.acknowledge_leases(bigint[],integer[],text[],bigint) is 'Writes what is done of leases; returns those that were accepted.';
 comment on function sluice.actor() is 'Internal: who acts, for the audit.';
 comment on function sluice.append_alone(integer,json) is 'Internal: a guarded append of messages that have nothing to do with each other.';
@@ -3396,7 +3500,7 @@ comment on function sluice.create_queue(text,integer,text,text,bigint,bigint,big
 comment on function sluice.create_segment_table(integer,integer) is 'Internal: the table of a segment.';
 comment on function sluice.create_topic(text,integer,text,text,bigint,bigint,bigint,bigint) is 'Creates a topic, or returns the number of the one that has the name.';
 comment on function sluice.create_topic_view(integer) is 'Internal: makes the view topics.<name>.';
-comment on function sluice.declare_schedule(text,integer,text,bigint,text,text,text,text,text,bigint,text) is 'Internal: keeps a schedule as an app declares it.';
+comment on function sluice.declare_schedule(text,integer,text,bigint,text,text,text,text,text,bigint,text,integer) is 'Internal: keeps a schedule as an app declares it.';
 comment on function sluice.delayed_insert(integer,json,bigint,bigint,boolean) is 'Internal: writes messages that come later.';
 comment on function sluice.depth(integer) is 'How many messages of a topic its slowest group has not done yet; without a group, how many there are.';
 comment on function sluice.depth_statement(integer,integer) is 'Internal: the statement that counts what waits.';
@@ -3420,6 +3524,7 @@ comment on function sluice.guard_topic(text,bigint,bigint,bigint) is 'Sets what 
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
 comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position.';
 comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
+comment on function sluice.lane_of(sluice.topic,text,integer,integer) is 'Internal: the partition of the log for a message of a priority.';
 comment on function sluice.lease_ranges(integer,integer[],integer,bigint) is 'Leases a member of a shared group the next range of each position.';
 comment on function sluice.let_held_in(integer) is 'Internal: lets messages in that wait because their topic was full.';
 comment on function sluice.let_in(integer,integer[],integer[],text,text,text) is 'Internal: what the relay does with the messages of one topic.';
@@ -3441,10 +3546,12 @@ comment on function sluice.pause_group(text,text,integer,text) is 'Pauses a grou
 comment on function sluice.pause_position(integer,bigint,text) is 'Internal: an owner pauses its partition.';
 comment on function sluice.pause_schedule(text) is 'Stops a schedule until sluice.resume_schedule(name).';
 comment on function sluice.positions_of(text,text,integer[]) is 'Internal: the numbers of a group''s positions.';
-comment on function sluice.prepare(text,json,text,text,json,integer,interval,integer,text) is 'Prepares one message, to be committed or rolled back later: select sluice.prepare(''topic'', ''{"a":1}'', check_back => ''orders'').';
+comment on function sluice.prepare(text,json,text,text,json,integer,interval,integer,text,integer) is 'Prepares one message, to be committed or rolled back later: select sluice.prepare(''topic'', ''{"a":1}'', check_back => ''orders'').';
 comment on function sluice.prepare_half(integer,integer,text,text,text,text,bigint,integer,text) is 'Internal: keeps a half message.';
 comment on function sluice.purge_dead_letters(timestamp with time zone,text,text) is 'Gives up dead letters older than a time, 10,000 at most a call: select sluice.purge_dead_letters(now() - interval ''90 days'').';
 comment on function sluice.put_off(integer,bigint,json) is 'Internal: keeps messages that failed until they are handed over again.';
+comment on function sluice.raise_priorities(text,integer) is 'Gives a topic more priorities: select sluice.raise_priorities(''jobs'', 3).';
+comment on function sluice.ready_positions(integer[],integer) is 'Internal: the most urgent positions that have something to lease.';
 comment on function sluice.recall(text) is 'Takes a delayed message back: select sluice.recall(''d-17''). Whether it will never be delivered.';
 comment on function sluice.redrive(bigint[]) is 'Hands dead letters to their groups once more: select * from sluice.redrive(array[1, 2]).';
 comment on function sluice.redrive_group(text,text,integer,timestamp with time zone) is 'Hands dead letters of a group to it once more: select sluice.redrive_group(''welcome''). Returns how many.';
@@ -3463,7 +3570,7 @@ comment on function sluice.ring_for_due(timestamp with time zone) is 'Internal: 
 comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment and begins the next.';
 comment on function sluice.rollback_half(bigint,text) is 'Discards a half message: nobody ever sees it.';
 comment on function sluice.run_schedule(text) is 'Sends a schedule''s message now.';
-comment on function sluice.send(text,json,text,json,integer,timestamp with time zone,interval) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}''). Later with deliver_at => a time or delay => an interval.';
+comment on function sluice.send(text,json,text,json,integer,timestamp with time zone,interval,integer) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}''). Later with deliver_at => a time or delay => an interval.';
 comment on function sluice.send_once(text,text,json,text,json,integer) is 'Sends one message within your transaction unless its message id was sent within the topic''s window.';
 comment on function sluice.send_scheduled(sluice.schedule,timestamp with time zone) is 'Internal: sends a schedule''s message for a tick.';
 comment on function sluice.settle_half(bigint) is 'Internal: ends the asking about a half message.';

@@ -104,3 +104,34 @@ test("[Q5] a single active member gets everything: the one that has most, else t
     }),
   );
 });
+
+test("[Q4] the lanes of a partition go to one member, and partitions are spread as without", () => {
+  fc.assert(
+    fc.property(cluster, fc.integer({ min: 1, max: 4 }), ({ positions, subscriptions }, lanes) => {
+      const laid = Array.from({ length: lanes }, (_, lane) =>
+        positions.map((one) => ({ ...one, position: lane * 1_000 + one.position, bundle: one.position })),
+      ).flat();
+      const alone = assignSticky(positions, subscriptions);
+      const together = assignSticky(laid, subscriptions);
+      for (const { position, bundle } of laid) expect(together.get(position)).toBe(alone.get(bundle));
+    }),
+  );
+});
+
+test("[Q4] lanes that are new go where the others of their partition are", () => {
+  fc.assert(
+    fc.property(cluster, ({ positions, subscriptions }) => {
+      const before = assignSticky(positions, subscriptions);
+      const laid = [0, 1].flatMap((lane) =>
+        positions.map((one) => ({
+          ...one,
+          position: lane * 1_000 + one.position,
+          bundle: one.position,
+          owner: lane === 0 ? (before.get(one.position) ?? null) : null,
+        })),
+      );
+      const after = assignSticky(laid, subscriptions);
+      for (const { position, bundle } of laid) expect(after.get(position)).toBe(before.get(bundle));
+    }),
+  );
+});

@@ -4,6 +4,8 @@ export interface AssignablePosition {
   readonly topic: number;
   /** Who took it last; may be gone. */
   readonly owner: number | null;
+  /** Positions of a topic that have the same one go to one member: the lanes of a partition. Default: each by itself. */
+  readonly bundle?: number;
 }
 
 /** A live member that takes part in the group for a topic. */
@@ -16,7 +18,8 @@ export interface LiveSubscription {
 
 /**
  * Who should own what in one group: every position of a topic that has a live subscriber gets one, members differ by at
- * most one within a topic, and a position stays where it is unless that would break the balance (KIP-54's stickiness).
+ * most one within a topic (counting a bundle as one), and a position stays where it is unless that would break the balance
+ * (KIP-54's stickiness).
  * Where a subscriber asks for a single active member, the one that has most of the topic already gets all of it, else the
  * oldest.
  *
@@ -37,9 +40,34 @@ export function assignSticky(
     if (members.length === 0) continue;
     const ofTopic = positions.filter((position) => position.topic === topic).sort((a, b) => a.position - b.position);
     const isSingle = subscribed.some(({ singleActive }) => singleActive === true);
-    assignTopic(ofTopic, isSingle ? [activeMember(ofTopic, members)] : members, load, assignment);
+    const leaders = leadersOf(ofTopic);
+    assignTopic(
+      [...new Set(leaders.values())],
+      isSingle ? [activeMember(ofTopic, members)] : members,
+      load,
+      assignment,
+    );
+    for (const { position } of ofTopic) {
+      const member = assignment.get(leaders.get(position)?.position ?? position);
+      if (member !== undefined) assignment.set(position, member);
+    }
   }
   return assignment;
+}
+
+/** The position that stands for each: the first of its bundle, owned by who has the first of the bundle that anybody has. */
+function leadersOf(positions: readonly AssignablePosition[]): ReadonlyMap<number, AssignablePosition> {
+  const leaders = new Map<number, AssignablePosition>();
+  const bundles = Map.groupBy(positions, ({ position, bundle }) =>
+    bundle === undefined ? `${position}` : `b${bundle}`,
+  );
+  for (const [first, ...others] of bundles.values()) {
+    if (first === undefined) continue;
+    const owner = first.owner ?? others.find((other) => other.owner !== null)?.owner ?? null;
+    const leader = { ...first, owner };
+    for (const { position } of [first, ...others]) leaders.set(position, leader);
+  }
+  return leaders;
 }
 
 /** The one that holds most; among equals the oldest, whose number is the lowest. */

@@ -111,6 +111,7 @@ export async function declareSchedule(
     schedule.missed,
     String(requireTick(schedule.name, nextTick(schedule.cadence, Number(clock[0]?.now_ms)))),
     declaredBy,
+    schedule.priority,
   ]);
 }
 

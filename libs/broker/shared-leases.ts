@@ -3,6 +3,7 @@ import { arrayLiteral, type Pool, textArrayLiteral } from "@sluice/store";
 import { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 import acknowledgeStatement from "./sql/acknowledge-leases.sql" with { type: "text" };
 import leaseStatement from "./sql/lease-ranges.sql" with { type: "text" };
+import leaseUrgentStatement from "./sql/lease-urgent-ranges.sql" with { type: "text" };
 import moveStatement from "./sql/move-to-retry.sql" with { type: "text" };
 import releaseStatement from "./sql/release-leases.sql" with { type: "text" };
 import positionsStatement from "./sql/shared-positions.sql" with { type: "text" };
@@ -52,7 +53,7 @@ export type MoveOutcome = "moved" | "done" | "fenced";
 
 interface LeaseRow {
   readonly [name: string]: unknown;
-  readonly lease: string;
+  readonly lease: string | null;
   readonly position: number;
   readonly from_offset: string;
   readonly to_offset: string;
@@ -77,6 +78,24 @@ export class SharedLeases {
       group,
       topic,
     ]);
+  }
+
+  /**
+   * The next range of each of the first `count` positions, given most urgent first, that have something. What was found may
+   * have been leased by another member meanwhile, so there may be fewer leases than positions.
+   */
+  async leaseUrgent(
+    member: number,
+    positions: readonly number[],
+    count: number,
+    most: number,
+  ): Promise<{ readonly found: readonly number[]; readonly leases: readonly Lease[] }> {
+    const parameters = [member, arrayLiteral(positions), count, most, this.#leaseMs];
+    const rows = await this.#pool.query<LeaseRow>("leasing messages", leaseUrgentStatement, parameters);
+    return {
+      found: rows.map(({ position }) => position),
+      leases: rows.filter(({ lease }) => lease !== null).map(toLease),
+    };
   }
 
   /** The next range of each position, at most `most` offsets long; none for a position that has no more. */

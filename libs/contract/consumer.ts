@@ -7,6 +7,7 @@ import { parseFilter, readFilter } from "./filter.ts";
 import { type Middleware, middlewareProblem } from "./middleware.ts";
 import type { AnyTopicPattern, TopicPattern } from "./pattern.ts";
 import { type Place, placeText } from "./place.ts";
+import { laneProblems } from "./priority.ts";
 import { type RateLimit, rateLimitProblems } from "./rate-limit.ts";
 import type { AnyTopic, Topic } from "./topic.ts";
 
@@ -197,7 +198,7 @@ export function consumer<Value>(
   from: Topic<Value> | TopicPattern<Value>,
   options: ConsumerOptions<Value> | BatchConsumerOptions<Value>,
 ): Consumer<Value> | PatternConsumer<Value> {
-  const problems = consumerProblems(options);
+  const problems = [...consumerProblems(options), ...laneProblems(from, options.mode)];
   if ("pattern" in from && (options.mode === "shared" || options.mode === "broadcast")) {
     problems.push({ path: "mode", message: 'must be "ordered" or "keyed" for a pattern of topics' });
   }

@@ -49,6 +49,16 @@ export {
 } from "./partitioner.ts";
 export { type AnyTopicPattern, type PatternOptions, pattern, type TopicPattern } from "./pattern.ts";
 export { type Place, placeText, timeMs } from "./place.ts";
+export {
+  basePartitions,
+  type Lane,
+  type Lanes,
+  laneOf,
+  type MessagePriorityOptions,
+  type PriorityOptions,
+  partitionOfLane,
+  priorityProblem,
+} from "./priority.ts";
 export { type RateLimit, rateLimitIntervalMs, rateLimitProblems } from "./rate-limit.ts";
 export type { Acks, ConsumedRecord, Headers, RecordOptions, SendResult } from "./record.ts";
 export { type MissedTicks, type Schedule, type ScheduleOptions, schedule } from "./schedule.ts";

@@ -1,4 +1,5 @@
 import type { MessageGuardOptions } from "./guards.ts";
+import type { MessagePriorityOptions } from "./priority.ts";
 
 /** String pairs that travel with a record, beside its value: `traceparent`, a tag, who sent it. */
 export type Headers = Readonly<Record<string, string>>;
@@ -11,6 +12,7 @@ export type Headers = Readonly<Record<string, string>>;
  */
 export interface ConsumedRecord<Value> {
   readonly topic: string;
+  /** Of the log. Where the topic has priorities, each partition is as many of them: `priority × partitions + partition`. */
   readonly partition: number;
   /** Position within the partition, from 0, without gaps. Exact up to 2^53. */
   readonly offset: number;
@@ -34,7 +36,7 @@ export interface ConsumedRecord<Value> {
 export type Acks = 0 | 1 | "all";
 
 /** What a sender may say about one message beside its value. */
-export interface RecordOptions extends MessageGuardOptions {
+export interface RecordOptions extends MessageGuardOptions, MessagePriorityOptions {
   /** Overrides the topic's `key` function. At most 1,024 bytes; `null` for none. */
   readonly key?: string | null;
   /** Overrides the partitioner. From 0 to the topic's partitions − 1. */

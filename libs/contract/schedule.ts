@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { type Duration, isSluiceError, limits, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { type Cadence, cadenceProblem, isTimeZone } from "./cadence.ts";
+import { priorityProblem } from "./priority.ts";
 import type { Headers } from "./record.ts";
 import type { AnyTopic, Topic } from "./topic.ts";
 import { isUnstorable } from "./value.ts";
@@ -22,6 +23,8 @@ export interface ScheduleOptions<Value> {
   readonly value: Value;
   /** Default: what the topic's `key` function says of the value. */
   readonly key?: string | null;
+  /** Default: what the topic's `priority` function says of the value. */
+  readonly priority?: number;
   /** Go with every message, beside `sluice-schedule` (the name) and `sluice-tick` (the tick's time, ISO 8601). */
   readonly headers?: Headers;
   /**
@@ -41,6 +44,7 @@ export interface Schedule {
   readonly key: string | null;
   readonly headers: Headers;
   readonly missed: MissedTicks;
+  readonly priority: number;
 }
 
 /** Headers that a schedule's message gets: these names are taken. */
@@ -76,12 +80,13 @@ export function schedule<T extends AnyTopic>(
   const cadence = cadenceOf(options, problems);
   const value = encode(to, options.value, problems);
   const key = keyOf(to, options.key, options.value, problems);
+  const priority = priorityOf(to, options.priority, options.value, problems);
   checkHeaders(headers, problems);
   if (problems.length > 0) {
     const subject = `schedule ${JSON.stringify(name)} of topic ${to.name} is not declared well:`;
     throw problemsError("INVALID_OPTIONS", subject, problems);
   }
-  return { topic: to, name, cadence, value, key, headers, missed };
+  return { topic: to, name, cadence, value, key, headers, missed, priority };
 }
 
 function cadenceOf(
@@ -145,6 +150,14 @@ function keyOf(topic: AnyTopic, given: unknown, value: unknown, problems: Proble
     return null;
   }
   return key;
+}
+
+function priorityOf(topic: AnyTopic, given: unknown, value: unknown, problems: Problem[]): number {
+  if (given === undefined && problems.some(({ path }) => path.startsWith("value"))) return 0;
+  const priority: unknown = given === undefined ? topic.priority(value) : given;
+  const message = priorityProblem(topic, priority);
+  if (message !== undefined) problems.push({ path: "priority", message });
+  return message === undefined ? (priority as number) : 0;
 }
 
 function checkHeaders(headers: Headers, problems: Problem[]): void {

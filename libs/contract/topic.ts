@@ -2,10 +2,11 @@ import { type Duration, limits, type Problem, parseDurationMs, problemsError } f
 import type { z } from "zod";
 import { type GuardOptions, guardProblems, type TopicGuards, toGuards } from "./guards.ts";
 import { keyHash, type PartitionerFactory } from "./partitioner.ts";
+import { type PriorityOptions, priorityProblems } from "./priority.ts";
 import { schemaProblem, type ValueCodec, valueCodec } from "./value.ts";
 
 /** What a topic may be declared with. */
-export interface TopicOptions<Value> extends GuardOptions<Value> {
+export interface TopicOptions<Value> extends GuardOptions<Value>, PriorityOptions<Value> {
   /** What every value must fit, at the producer's edge and again before a handler sees it. Its wire form must be JSON. */
   readonly schema: z.ZodType<Value>;
   /** What stays in order, and what picks the partition. Default: no key, so records spread evenly. */
@@ -43,8 +44,12 @@ export interface TopicOptions<Value> extends GuardOptions<Value> {
 /** A declared topic: a typed value that producers and consumers share. Make one with {@link topic}. */
 export interface Topic<Value> {
   readonly name: string;
+  /** Those that keys are spread over; the log has so many for each priority. */
   readonly partitions: number;
+  /** 1: none. */
+  readonly priorities: number;
   readonly key: (value: Value) => string | null;
+  readonly priority: (value: Value) => number;
   readonly partitioner: PartitionerFactory;
   readonly codec: ValueCodec<Value>;
   readonly maxValueBytes: number;
@@ -94,7 +99,9 @@ export function topic<Value>(name: string, options: TopicOptions<Value>): Topic<
   return {
     name,
     partitions: options.partitions ?? 8,
+    priorities: options.priorities ?? 1,
     key: options.key ?? (() => null),
+    priority: options.priority ?? (() => 0),
     partitioner: options.partitioner ?? keyHash,
     codec,
     maxValueBytes: options.maxValueBytes ?? limits.valueBytes,
@@ -149,6 +156,6 @@ function topicProblems<Value>(name: string, options: TopicOptions<Value>): Probl
   ), "maxValueBytes", `must be a whole number from 1 to ${limits.valueBytes}`);
   require(options.compression === undefined ||
     ["auto", "pglz", "none"].includes(options.compression), "compression", 'must be "auto", "pglz" or "none"');
-  problems.push(...guardProblems(options));
+  problems.push(...guardProblems(options), ...priorityProblems(options));
   return problems;
 }

@@ -10,6 +10,8 @@ export const limits = {
   cronCharacters: 200,
   /** Partitions of one topic: with the topic's number they make up one 31-bit advisory lock key. */
   partitions: 1_024,
+  /** Priorities of one topic: each is a partition of the log for every one that keys are spread over. */
+  priorities: 10,
   /** Bytes of a record's key, in UTF-8. */
   keyBytes: 1_024,
   /** Bytes of a record's value as JSON, in UTF-8; a topic may set less. */

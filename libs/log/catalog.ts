@@ -1,18 +1,22 @@
-import type { AnyTopic } from "@sluice/contract";
-import { SluiceError } from "@sluice/kernel";
+import { type AnyTopic, basePartitions } from "@sluice/contract";
+import { limits, SluiceError } from "@sluice/kernel";
 import type { Pool } from "@sluice/store";
 import createQueueStatement from "./sql/create-queue.sql" with { type: "text" };
 import createTopicStatement from "./sql/create-topic.sql" with { type: "text" };
 import findTopicStatement from "./sql/find-topic.sql" with { type: "text" };
 import guardTopicStatement from "./sql/guard-topic.sql" with { type: "text" };
 import listTopicsStatement from "./sql/list-topics.sql" with { type: "text" };
+import raisePrioritiesStatement from "./sql/raise-priorities.sql" with { type: "text" };
 
 /** A topic as the database knows it. */
 export interface TopicEntry {
   /** Names its tables; never reused. */
   readonly number: number;
   readonly name: string;
+  /** Of the log: as many for each priority as keys are spread over. */
   readonly partitions: number;
+  /** 1: none. */
+  readonly priorities: number;
   readonly encoding: "json" | "bytes";
   readonly guards: StoredGuards;
 }
@@ -28,6 +32,7 @@ type TopicRow = {
   topic: number;
   name: string;
   partitions: number;
+  priorities: number;
   encoding: "json" | "bytes";
   deduplicate_ms: string | null;
   max_depth: string | null;
@@ -39,6 +44,9 @@ type TopicRow = {
  *
  * Fails with UNKNOWN_TOPIC when it is not there and may not be created, and with INVALID_OPTIONS when the one that is there
  * holds bytes and the declaration JSON, or the other way round.
+ *
+ * A declaration with more priorities than the topic has gives it more, where `create` allows it. That is refused, with
+ * INVALID_OPTIONS, while the topic is consumed.
  *
  * Guards that the declaration names become the topic's, where `create` allows it; one that names none leaves them as they are.
  */
@@ -61,6 +69,7 @@ export async function openTopic(
       `topic ${topic.name} holds ${row.encoding} in this database, but its declaration says ${topic.storage.encoding}`,
     );
   }
+  if (topic.priorities > row.priorities) row = await raise(pool, topic, row, options.create);
   if (options.create && changesGuards(topic, row)) row = (await guard(pool, topic)) ?? row;
   return toEntry(row);
 }
@@ -72,8 +81,8 @@ export async function listTopics(pool: Pool): Promise<readonly TopicEntry[]> {
 }
 
 function toEntry(row: TopicRow): TopicEntry {
-  const { name, partitions, encoding } = row;
-  return { number: row.topic, name, partitions, encoding, guards: guardsOf(row) };
+  const { name, partitions, priorities, encoding } = row;
+  return { number: row.topic, name, partitions, priorities, encoding, guards: guardsOf(row) };
 }
 
 function guardsOf(row: TopicRow): StoredGuards {
@@ -97,6 +106,34 @@ async function guard(pool: Pool, topic: AnyTopic): Promise<TopicRow | undefined>
   const parameters = [topic.name, deduplicateMs, maxDepth, timeToLiveMs];
   await pool.query(`guarding topic ${topic.name}`, guardTopicStatement, parameters);
   return await find(pool, topic);
+}
+
+async function raise(pool: Pool, topic: AnyTopic, row: TopicRow, mayRaise: boolean): Promise<TopicRow> {
+  const partitions = basePartitions(row);
+  const refuse = (why: string, cause?: unknown) =>
+    new SluiceError(
+      "INVALID_OPTIONS",
+      `topic ${topic.name} has ${row.priorities} priorities in this database and is declared with ${topic.priorities}, ${why}. Nothing was changed or sent.`,
+      { cause },
+    );
+  if (!mayRaise) {
+    const statement = `select sluice.raise_priorities('${topic.name}', ${topic.priorities})`;
+    throw refuse(`which this process may not give it; while no app consumes it: ${statement}`);
+  }
+  if (partitions * topic.priorities > limits.partitions) {
+    throw refuse(
+      `which its ${partitions} partitions do not allow: the log of a topic has ${limits.partitions} at most`,
+    );
+  }
+  try {
+    const what = `raising the priorities of topic ${topic.name}`;
+    await pool.query(what, raisePrioritiesStatement, [topic.name, topic.priorities]);
+  } catch (error) {
+    const objectInUse = "55006";
+    if (!(error instanceof SluiceError) || error.sqlState !== objectInUse) throw error;
+    throw refuse("which it cannot get while apps consume it: stop those first, then start this one", error);
+  }
+  return (await find(pool, topic)) ?? row;
 }
 
 async function find(pool: Pool, topic: AnyTopic): Promise<TopicRow | undefined> {

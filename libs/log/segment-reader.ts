@@ -106,7 +106,7 @@ export class SegmentReader {
         };
       }
     }
-    this.#checkPartition(topic, partition);
+    this.#checkPartition(topic, partition, segments);
     return { batches: [], next: from, more: false };
   }
 
@@ -206,8 +206,9 @@ export class SegmentReader {
     return segments;
   }
 
-  #checkPartition(topic: TopicEntry, partition: number): void {
-    if (partition >= 0 && partition < topic.partitions) return;
+  /** A topic may have got more partitions since its entry was read. */
+  #checkPartition(topic: TopicEntry, partition: number, segments: readonly Segment[]): void {
+    if (partition >= 0 && partition < Math.max(topic.partitions, segments.at(-1)?.starts.length ?? 0)) return;
     throw new SluiceError(
       "INVALID_OPTIONS",
       `topic ${topic.name} has partitions 0 to ${topic.partitions - 1}, not ${partition}`,

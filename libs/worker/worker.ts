@@ -19,6 +19,7 @@ import type { Log, TopicEntry } from "@sluice/log";
 import { type Pool, Session } from "@sluice/store";
 import { leastReserve } from "./consumer/hand-out-reserve.ts";
 import { IdleReport } from "./consumer/idle-report.ts";
+import { LaneGates } from "./consumer/lane-gate.ts";
 import type { DeliveryServices } from "./consumer/message.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";
@@ -83,6 +84,7 @@ export class Worker {
   readonly #writer: PositionWriter;
   readonly #retries: Retries;
   readonly #rateLimiters: RateLimiters;
+  readonly #lanes = new LaneGates();
   readonly #databaseClock: DatabaseClock;
   readonly #started = Promise.withResolvers<void>();
   readonly #run: Promise<void>;
@@ -282,6 +284,7 @@ export class Worker {
           ...position,
           ...joined,
           rateLimiter: this.#rateLimiters.of(joined),
+          lane: this.#lanes.of(joined, position.partition),
           ...(runner === undefined ? {} : { consumer: runner.consumer, runner }),
         },
         taken,

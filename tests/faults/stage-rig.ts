@@ -54,7 +54,7 @@ export async function openStageRig(rig: Rig, partitions: number): Promise<StageR
     topics: new Map([
       [
         target.topic,
-        { entry: target.entry, pickPartition: (key) => partitionOfKey(key ?? "", target.entry.partitions) },
+        { entry: target.entry, pickPartition: ({ key }) => partitionOfKey(key ?? "", target.entry.partitions) },
       ],
     ]),
   });

@@ -191,7 +191,7 @@ export class BroadcastConsumer implements DeliveryOwner {
     if (measure.kind === "again") {
       if (measure.counts) task.attempt += 1;
       this.#leave();
-      this.#queue.putOff();
+      this.#queue.putOff(task);
       await pause(clock, measure.delayMs, this.signal);
       this.#queue.resume(task);
       return;

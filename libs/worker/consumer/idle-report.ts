@@ -1,3 +1,4 @@
+import { basePartitions } from "@sluice/contract";
 import type { Logger } from "@sluice/kernel";
 import type { JoinedConsumer } from "../worker.ts";
 
@@ -32,7 +33,7 @@ export class IdleReport {
     const isIdle = !isWorking && members > 1;
     if (isIdle === this.#idle.has(joined)) return;
     const { consumer, entry } = joined;
-    const names = { group: consumer.group, topic: entry.name, members, partitions: entry.partitions };
+    const names = { group: consumer.group, topic: entry.name, members, partitions: basePartitions(entry) };
     if (isIdle) this.#idle.add(joined);
     else this.#idle.delete(joined);
     const why = consumer.singleActive ? "another member is the active one" : "more members than partitions";

@@ -35,7 +35,7 @@ test("[N2][I21] tasks of one key run one after the other in order, also across t
         if (task === undefined) continue;
         if (putOff && pick % 2 === 0) {
           waiting.push(task);
-          queue.putOff();
+          queue.putOff(task);
         } else {
           finished.push(task);
           queue.finished(task);
@@ -59,7 +59,7 @@ test("[N2] a task that is put off keeps its key waiting and gives its place to a
     { key: "b", number: 2 },
   ];
   for (const task of tasks) queue.add(task);
-  queue.putOff();
+  queue.putOff(tasks[0] as Task);
   expect(begun).toEqual([0, 2]);
   queue.finished(tasks[2] as Task);
   expect(begun).toEqual([0, 2]);

@@ -1,3 +1,5 @@
+import type { QueueLane } from "./lane-gate.ts";
+
 /** Something to be done for a key. Tasks of one key run one after the other, `null` keys side by side. */
 export interface KeyedTask {
   readonly key: string | null;
@@ -5,11 +7,13 @@ export interface KeyedTask {
 
 /**
  * Runs up to `concurrency` tasks at a time, never two of one key, each key's in the order in which they came. A task that
- * is put off keeps its key waiting but gives its place to others.
+ * is put off keeps its key waiting but gives its place to others. Queues that are lanes of one partition share its places and keys,
+ * and the more urgent one goes first.
  */
 export class KeyedQueue<Task extends KeyedTask> {
   readonly #concurrency: number;
   readonly #start: (task: Task) => void;
+  readonly #lane: QueueLane | undefined;
   /** Tasks that wait behind one of their key which runs or is put off. */
   readonly #behind = new Map<string, Task[]>();
   #ready: Task[] = [];
@@ -18,10 +22,15 @@ export class KeyedQueue<Task extends KeyedTask> {
   #stopped = false;
   #held = false;
 
-  /** @param start begins a task; it ends with `finished` or `putOff`, never synchronously */
-  constructor(concurrency: number, start: (task: Task) => void) {
+  /**
+   * @param start begins a task; it ends with `finished` or `putOff`, never synchronously
+   * @param lane where it shares its places with others; their concurrency counts then. Default: it is alone
+   */
+  constructor(concurrency: number, start: (task: Task) => void, lane?: QueueLane) {
     this.#concurrency = concurrency;
     this.#start = start;
+    this.#lane = lane;
+    lane?.opened(() => this.#beginReady());
   }
 
   add(task: Task): void {
@@ -39,7 +48,7 @@ export class KeyedQueue<Task extends KeyedTask> {
 
   /** A task is over: the next of its key may run. */
   finished(task: Task): void {
-    this.#running -= 1;
+    this.#leavePlace(task);
     this.freeKey(task);
   }
 
@@ -59,8 +68,8 @@ export class KeyedQueue<Task extends KeyedTask> {
   }
 
   /** A task does not run any more but is not over: others may take its place, its key waits. */
-  putOff(): void {
-    this.#running -= 1;
+  putOff(task: Task): void {
+    this.#leavePlace(task);
     this.#pump();
   }
 
@@ -85,16 +94,32 @@ export class KeyedQueue<Task extends KeyedTask> {
   /** Begins nothing any more. */
   stop(): void {
     this.#stopped = true;
+    this.#lane?.closed();
+  }
+
+  #leavePlace(task: Task): void {
+    this.#running -= 1;
+    this.#lane?.left(task.key);
   }
 
   #pump(): void {
-    while (!this.#stopped && !this.#held && this.#running < this.#concurrency && this.#readyAt < this.#ready.length) {
+    if (this.#lane === undefined) this.#beginReady();
+    else this.#lane.begin();
+  }
+
+  get #hasPlace(): boolean {
+    return this.#lane === undefined ? this.#running < this.#concurrency : this.#lane.hasPlace;
+  }
+
+  #beginReady(): void {
+    while (!this.#stopped && !this.#held && this.#readyAt < this.#ready.length && this.#hasPlace) {
       const task = this.#ready[this.#readyAt] as Task;
       this.#readyAt += 1;
       if (this.#readyAt === this.#ready.length || this.#readyAt > 4_096) {
         this.#ready = this.#ready.slice(this.#readyAt);
         this.#readyAt = 0;
       }
+      if (this.#lane?.take(task.key, () => this.#ready.push(task)) === false) continue;
       this.#running += 1;
       this.#start(task);
     }

@@ -89,6 +89,7 @@ export class PartitionConsumer implements RedrivenHome {
       clock,
       signal,
       rateLimiter: home.rateLimiter,
+      lane: home.lane,
       mayBegin: () => this.mayBegin(),
       onRedriven: (task) => this.redriven.begin(task),
       onFenced: () => this.fence(),

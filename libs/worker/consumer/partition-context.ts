@@ -2,6 +2,7 @@ import type { DatabaseClock, GroupPosition, Groups, Retries } from "@sluice/brok
 import type { AnyConsumer } from "@sluice/contract";
 import type { Log, TopicEntry } from "@sluice/log";
 import type { StageRunner } from "../stage/stage-runner.ts";
+import type { QueueLane } from "./lane-gate.ts";
 import type { DeliveryServices } from "./message.ts";
 import type { PartitionConsumer } from "./partition-consumer.ts";
 import type { PauseContext } from "./partition-pause.ts";
@@ -25,6 +26,8 @@ export interface PartitionHome extends GroupPosition {
   readonly entry: TopicEntry;
   /** `undefined`: as fast as it can. */
   readonly rateLimiter: RateLimiter | undefined;
+  /** Set where it is one of several lanes, of which the more urgent go first. */
+  readonly lane: QueueLane | undefined;
   /** Set when it is a stage's. */
   readonly runner?: StageRunner;
 }

@@ -86,7 +86,7 @@ export class RedrivenSource {
       .then((next) => {
         if (next === "give-up") return;
         if (next !== "over") {
-          this.#queue.putOff();
+          this.#queue.putOff(task);
           void pause(this.#context.clock, next.delayMs, this.#home.signal).then(() => this.#queue.resume(task));
           return;
         }

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers";
 import { type Groups, type Lease, removeDeadMembers, SharedLeases, SharedRetries } from "@sluice/broker";
-import { type AnyConsumer, compose, type Handler } from "@sluice/contract";
+import { type AnyConsumer, compose, type Handler, laneOf } from "@sluice/contract";
 import { Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, TopicEntry } from "@sluice/log";
 import type { Pool } from "@sluice/store";
@@ -12,6 +12,7 @@ import { RangeReader } from "./range-reader.ts";
 import { SharedFailures, type SharedVerdict } from "./shared-failures.ts";
 import { SharedHands } from "./shared-hands.ts";
 import { SecondTries } from "./shared-second-tries.ts";
+import { inUrgency, type UrgentPosition } from "./urgency.ts";
 
 /** What a shared consumer works with. */
 export interface SharedConsumerContext extends DeliveryServices {
@@ -62,6 +63,7 @@ export class SharedConsumer {
   /** Position → partition, and back. */
   readonly #partitionOf = new Map<number, number>();
   readonly #positionOf = new Map<number, number>();
+  #urgent: readonly UrgentPosition[] = [];
   /** Positions that may have more. */
   readonly #hopeful = new Set<number>();
   readonly #run: Promise<void>;
@@ -163,6 +165,7 @@ export class SharedConsumer {
       this.#partitionOf.set(position, partition);
       this.#positionOf.set(partition, position);
     }
+    this.#urgent = positions.map(({ position, partition }) => ({ position, ...laneOf(partition, this.entry) }));
     // Members do not all begin with the same partition.
     this.#turn = Math.floor(Math.random() * positions.length);
   }
@@ -205,15 +208,37 @@ export class SharedConsumer {
     const room = this.#hands.room;
     if (room <= 0) return false;
     const most = Math.min(this.#hands.rangeRecords, room);
-    const positions = this.#nextPositions(Math.min(mostRanges, Math.floor(room / most)));
-    if (positions.length === 0) return false;
-    // Taken off before the call: a doorbell that rings meanwhile puts them back.
-    for (const position of positions) this.#hopeful.delete(position);
-    const leases = await this.#leases.lease(this.#home.member, positions, most);
+    const count = Math.min(mostRanges, Math.floor(room / most));
+    const leases =
+      this.entry.priorities > 1 ? await this.#leaseUrgent(count, most) : await this.#leaseNext(count, most);
     const ranges = leases.map((lease) => this.#hold(lease));
     for (const range of ranges) if (range.to - range.from === most) this.#hopeful.add(range.position);
     for (const range of ranges) await this.#fill(range);
     return ranges.length > 0;
+  }
+
+  async #leaseNext(count: number, most: number): Promise<readonly Lease[]> {
+    const positions = this.#nextPositions(count);
+    if (positions.length === 0) return [];
+    // Taken off before the call: a doorbell that rings meanwhile puts them back.
+    for (const position of positions) this.#hopeful.delete(position);
+    return await this.#leases.lease(this.#home.member, positions, most);
+  }
+
+  /** The same where the more urgent partitions go first; again when other members were quicker with what was found. */
+  async #leaseUrgent(count: number, most: number): Promise<readonly Lease[]> {
+    while (!this.#stopped) {
+      this.#turn += 1;
+      const wanted = inUrgency(this.#urgent, this.#turn, (position) => this.#hopeful.has(position));
+      if (wanted.length === 0) break;
+      const hopeful = wanted.filter((position) => this.#hopeful.delete(position));
+      const { found, leases } = await this.#leases.leaseUrgent(this.#home.member, wanted, count, most);
+      // Those behind the last one were not looked at.
+      const looked = found.length < count ? wanted.length : wanted.indexOf(found.at(-1) ?? -1) + 1;
+      for (const position of hopeful) if (wanted.indexOf(position) >= looked) this.#hopeful.add(position);
+      if (leases.length > 0) return leases;
+    }
+    return [];
   }
 
   /** Positions that may have more, in turn. */

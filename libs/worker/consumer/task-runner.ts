@@ -56,9 +56,9 @@ export class TaskRunner {
     this.#context = context;
     this.#isOrdered = context.consumer.mode === "ordered";
     const concurrency = this.#isOrdered ? 1 : context.consumer.concurrency;
-    this.queue = new KeyedQueue<Task | RedrivenTask>(concurrency, (task) =>
-      task instanceof RedrivenTask ? context.onRedriven(task) : this.#begin(task),
-    );
+    const begin = (task: Task | RedrivenTask) =>
+      task instanceof RedrivenTask ? context.onRedriven(task) : this.#begin(task);
+    this.queue = new KeyedQueue<Task | RedrivenTask>(concurrency, begin, context.lane);
     this.#timers = new Timers(context.clock);
     const { batching } = context.consumer;
     if (batching === undefined) return;
@@ -240,7 +240,7 @@ export class TaskRunner {
   /** Its batch failed and nobody knows because of whom: it waits for a place again, to be handed over by itself. */
   #tryAlone(task: Task): void {
     task.isAlone = true;
-    this.queue.putOff();
+    this.queue.putOff(task);
     this.queue.resume(task);
     this.#leave();
   }
@@ -268,7 +268,7 @@ export class TaskRunner {
   async #takeTurn(task: Task, rateLimiter: RateLimiter): Promise<void> {
     if (rateLimiter.isPerKey) {
       const waitMs = (await rateLimiter.turnOf(task.key, this.#stopping.signal)) - performance.now();
-      this.queue.putOff();
+      this.queue.putOff(task);
       this.#leave();
       task.hasTurn = true;
       this.#timers.after(Math.max(0, waitMs), () => this.queue.resume(task));
@@ -307,7 +307,7 @@ export class TaskRunner {
       return;
     }
     // What is left to do is the database's; others may take its place meanwhile.
-    this.queue.putOff();
+    this.queue.putOff(task);
     if (outcome.kind === "done") void this.#finish(task);
     else void this.#settleFailure(task, outcome);
   }

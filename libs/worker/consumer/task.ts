@@ -4,6 +4,7 @@ import type { ReadBatch } from "@sluice/log";
 import type { BatchEntry } from "./batch-delivery.ts";
 import type { DeliveryOwner } from "./delivery.ts";
 import type { FailurePolicy } from "./failure-policy.ts";
+import type { QueueLane } from "./lane-gate.ts";
 import type { Progress } from "./progress.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import type { RedrivenTask } from "./redriven-owner.ts";
@@ -19,6 +20,8 @@ export interface TaskRunnerContext {
   readonly clock: Clock;
   /** `undefined`: as fast as it can. */
   readonly rateLimiter: RateLimiter | undefined;
+  /** Set where the partition is one of several lanes. */
+  readonly lane: QueueLane | undefined;
   /** Aborted when the partition is no longer this process's. */
   readonly signal: AbortSignal;
   /** Resolves when the partition is not paused, with whether anything may still be begun. */

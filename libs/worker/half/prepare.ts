@@ -24,7 +24,7 @@ export async function prepareHalf<Value>(
   const id = await halves.prepare({
     ...record,
     topic: to.entry.number,
-    partition: to.pickPartition(record.key, options.partition),
+    partition: to.pickPartition(record, options.partition),
     // In the spelling in which origins are compared.
     checkBack: isUrl(checkBack) ? new URL(checkBack).href : checkBack,
     timeoutMs: parseDurationMs(options.timeout ?? "1m") ?? 0,

@@ -13,7 +13,7 @@ export interface Completion {
 }
 
 /** A record that waits for its flush. */
-export interface PendingRecord extends EncodedRecord {
+export interface PendingRecord extends Omit<EncodedRecord, "priority"> {
   readonly acks: 1 | "all";
   readonly completion: Completion;
   readonly index: number;

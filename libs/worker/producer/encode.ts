@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { type AnyTopic, isUnstorable, type RecordOptions, type Topic } from "@sluice/contract";
+import { type AnyTopic, isUnstorable, priorityProblem, type RecordOptions, type Topic } from "@sluice/contract";
 import { limits, type Problem, parseDurationMs, problemsError, SluiceError } from "@sluice/kernel";
 
 /** A record as the log takes it. */
@@ -11,11 +11,13 @@ export interface EncodedRecord {
   readonly attributes: string | null;
   /** By which a topic that deduplicates knows it; `null` for none. */
   readonly messageId: string | null;
+  /** From 0, the least urgent. */
+  readonly priority: number;
 }
 
 /**
- * Checks a value and what comes with it, and encodes them. Fails with INVALID_VALUE (with paths) or RECORD_TOO_LARGE;
- * nothing has been written then.
+ * Checks a value and what comes with it, and encodes them. Fails with INVALID_VALUE (with paths), RECORD_TOO_LARGE or
+ * INVALID_OPTIONS; nothing has been written then.
  */
 export function encodeRecord<Value>(topic: Topic<Value>, value: Value, options: RecordOptions): EncodedRecord {
   const text = topic.codec.encode(value);
@@ -30,6 +32,7 @@ export function encodeRecord<Value>(topic: Topic<Value>, value: Value, options: 
     value: text,
     attributes: encodeAttributes(topic, options),
     messageId: messageIdOf(topic, value, options),
+    priority: priorityOf(topic, value, options),
   };
 }
 
@@ -56,6 +59,16 @@ function messageIdOf<Value>(topic: Topic<Value>, value: Value, { messageId: give
   }
   if (isUnstorable(id)) throw refuse(topic, [{ path, message: "holds a NUL character or a lone surrogate" }]);
   return id;
+}
+
+function priorityOf<Value>(topic: Topic<Value>, value: Value, { priority: given }: RecordOptions): number {
+  if (given === undefined && topic.priorities === 1) return 0;
+  const priority: unknown = given ?? topic.priority(value);
+  const message = priorityProblem(topic, priority);
+  if (message === undefined) return priority as number;
+  throw problemsError("INVALID_OPTIONS", `a record cannot be sent; nothing was sent to topic ${topic.name}`, [
+    { path: "priority", message },
+  ]);
 }
 
 function checkKey(topic: AnyTopic, key: string): void {

@@ -185,7 +185,7 @@ export class Producer {
     const completion = new CallbackCompletion(topic.name, this.#number, outcome);
     const acks = options.acks === 1 || options.acks === 0 ? 1 : "all";
     const add = (producer: TopicProducer) => {
-      const partition = producer.pickPartition(record.key, options.partition);
+      const partition = producer.pickPartition(record, options.partition);
       this.#take(record.value.length);
       producer.add(partition, { ...record, acks, completion, index: 0 });
     };
@@ -224,7 +224,7 @@ export class Producer {
     options: SendOptions,
   ): Promise<SendResult> {
     const record = encodeRecord(topic, value, options);
-    const partition = producer.pickPartition(record.key, options.partition);
+    const partition = producer.pickPartition(record, options.partition);
     const completion = new SingleCompletion(topic.name, this.#number);
     const acks = options.acks ?? "all";
     this.#take(record.value.length);

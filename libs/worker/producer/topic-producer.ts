@@ -1,5 +1,5 @@
 import type { Doorbell } from "@sluice/broker";
-import type { AnyTopic, Partitioner } from "@sluice/contract";
+import { type AnyTopic, basePartitions, type Partitioner, partitionOfLane } from "@sluice/contract";
 import { type Clock, isSluiceError, type Logger, SluiceError, toError } from "@sluice/kernel";
 import type { AppendEntry, Log, TopicEntry } from "@sluice/log";
 import { Accumulator, type Flush, type PendingRecord } from "./accumulator.ts";
@@ -21,6 +21,9 @@ export interface FlushContext {
   /** One try's deadline, in milliseconds. */
   readonly attemptTimeoutMs: number;
 }
+
+/** What of a record says where it goes. */
+export type Destined = Pick<EncodedRecord, "key" | "priority">;
 
 /** How long to wait before an append is tried again; each wait is twice the one before. */
 export const firstRetryMs = 20;
@@ -57,30 +60,46 @@ export class TopicProducer {
     this.#partitioner = topic.partitioner();
   }
 
-  /** The partition of a record: the one that was asked for, else the partitioner's. Fails with INVALID_OPTIONS when there is no such one. */
-  pickPartition(key: string | null, wanted: number | undefined): number {
-    return this.#pick(key, wanted, this.#waiting);
+  /**
+   * The partition of the log for a record: the lane of its priority of the partition that was asked for, else of the
+   * partitioner's. Fails with INVALID_OPTIONS when there is no such one.
+   */
+  pickPartition(record: Destined, wanted: number | undefined): number {
+    return this.#pick(record, wanted, this.#waiting);
   }
 
   /** The partitions of several records, where each counts as waiting for those after it. Fails as {@link pickPartition}. */
-  pickPartitions(records: readonly { readonly key: string | null }[], wanted: number | undefined): readonly number[] {
+  pickPartitions(records: readonly Destined[], wanted: number | undefined): readonly number[] {
     const picked = new Array<number>(this.entry.partitions).fill(0);
     const waiting = (partition: number) => this.#accumulator.count(partition) + (picked[partition] ?? 0);
-    return records.map(({ key }) => {
-      const partition = this.#pick(key, wanted, waiting);
+    return records.map((record) => {
+      const partition = this.#pick(record, wanted, waiting);
       picked[partition] = (picked[partition] ?? 0) + 1;
       return partition;
     });
   }
 
-  #pick(key: string | null, wanted: number | undefined, waiting: (partition: number) => number): number {
-    const { partitions, name } = this.entry;
-    const partition = wanted ?? this.#partitioner({ key, partitions, waiting });
-    if (Number.isInteger(partition) && partition >= 0 && partition < partitions) return partition;
+  #pick({ key, priority }: Destined, wanted: number | undefined, waitingIn: (partition: number) => number): number {
+    const partitions = basePartitions(this.entry);
+    const waiting = this.entry.priorities === 1 ? waitingIn : this.#overLanes(waitingIn);
+    const base = wanted ?? this.#partitioner({ key, partitions, waiting });
+    if (Number.isInteger(base) && base >= 0 && base < partitions)
+      return partitionOfLane({ base, priority }, this.entry);
     throw new SluiceError(
       "INVALID_OPTIONS",
-      `topic ${name} has partitions 0 to ${partitions - 1}, not ${partition}; nothing was sent`,
+      `topic ${this.entry.name} has partitions 0 to ${partitions - 1}, not ${base}; nothing was sent`,
     );
+  }
+
+  /** What waits for a partition waits in its lanes. */
+  #overLanes(waitingIn: (partition: number) => number): (partition: number) => number {
+    return (base) => {
+      let sum = 0;
+      for (let priority = 0; priority < this.entry.priorities; priority += 1) {
+        sum += waitingIn(partitionOfLane({ base, priority }, this.entry));
+      }
+      return sum;
+    };
   }
 
   /** Refuses a batch that this topic cannot take as it is; nothing has been taken of it then. */

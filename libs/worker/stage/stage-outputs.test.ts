@@ -20,6 +20,7 @@ function outputsTo(partitions: number): StageOutputs {
           number: 9 - index,
           name: target.name,
           partitions,
+          priorities: 1,
           encoding: "json",
           guards: { deduplicateMs: null, maxDepth: null, timeToLiveMs: null },
         },

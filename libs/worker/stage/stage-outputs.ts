@@ -2,12 +2,13 @@ import { type AnyTopic, isOutgoing, type Outgoing, outgoing, type Stage } from "
 import { limits, SluiceError } from "@sluice/kernel";
 import type { TopicEntry } from "@sluice/log";
 import { encodeRecord } from "../producer/encode.ts";
+import type { Destined } from "../producer/topic-producer.ts";
 
 /** A topic that a stage produces to. */
 export interface StageTopic {
   readonly entry: TopicEntry;
   /** Fails with INVALID_OPTIONS when there is no such partition. */
-  pickPartition(key: string | null, wanted: number | undefined): number;
+  pickPartition(record: Destined, wanted: number | undefined): number;
 }
 
 /** One statement's worth: batches for partitions of one topic. */
@@ -94,7 +95,7 @@ export class StageOutputs {
         `stage ${this.#stage.consumer.group} does not name topic ${topic.name} in "to"`,
       );
     }
-    const { key, value: text, attributes } = encodeRecord(topic, value, options);
+    const { key, value: text, attributes, priority } = encodeRecord(topic, value, options);
     this.#count += 1;
     this.#characters += text.length;
     if (this.#count > limits.stageRecords || this.#characters > limits.stageCharacters) {
@@ -103,7 +104,7 @@ export class StageOutputs {
         `stage ${this.#stage.consumer.group} produces more than ${limits.stageRecords} messages or ${limits.stageCharacters} characters in one transaction; nothing was written`,
       );
     }
-    const partition = to.pickPartition(key, options.partition);
+    const partition = to.pickPartition({ key, priority }, options.partition);
     let byPartition = this.#byTopic.get(to);
     if (byPartition === undefined) {
       byPartition = new Map();

@@ -115,6 +115,16 @@ create table sluice.done (
   constraint done_pkey PRIMARY KEY ("position", "offset")
 );
 
+create table sluice.drop_mark (
+  topic integer not null,
+  partition integer not null,
+  below bigint not null,
+  dropped bigint not null,
+  dropped_at timestamp with time zone default clock_timestamp() not null,
+  constraint drop_mark_pkey PRIMARY KEY (topic, partition, below),
+  constraint drop_mark_range CHECK (((below > 0) AND (dropped > 0)))
+);
+
 create table sluice.duty (
   duty integer not null,
   name text not null,
@@ -141,9 +151,12 @@ create table sluice.guard (
   deduplicate_ms bigint,
   max_depth bigint,
   time_to_live_ms bigint,
+  overflow text default 'reject'::text not null,
   constraint guard_pkey PRIMARY KEY (topic),
   constraint guard_deduplicate_range CHECK (((deduplicate_ms >= 1) AND (deduplicate_ms <= 604800000))),
   constraint guard_max_depth_range CHECK (((max_depth >= 1) AND (max_depth <= 1000000000))),
+  constraint guard_overflow_bounded CHECK (((overflow = 'reject'::text) OR (max_depth IS NOT NULL))),
+  constraint guard_overflow_known CHECK ((overflow = ANY (ARRAY['reject'::text, 'drop-oldest'::text]))),
   constraint guard_time_to_live_positive CHECK ((time_to_live_ms > 0)),
   constraint guard_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
 );
@@ -282,6 +295,16 @@ create table sluice.pace (
   constraint pace_key_size CHECK ((octet_length(key) <= 1024)),
   constraint pace_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group") ON DELETE CASCADE,
   constraint pace_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+) with (fillfactor=50);
+
+create table sluice.passed_over (
+  "position" integer not null,
+  dropped bigint default 0 not null,
+  counted_to bigint default 0 not null,
+  counted int8multirange default '{}'::int8multirange not null,
+  constraint passed_over_pkey PRIMARY KEY ("position"),
+  constraint passed_over_range CHECK (((dropped >= 0) AND (counted_to >= 0))),
+  constraint passed_over_position FOREIGN KEY ("position") REFERENCES sluice."position"("position") ON DELETE CASCADE
 ) with (fillfactor=50);
 
 create table sluice.pause (
@@ -531,6 +554,19 @@ create view sluice.delayed_messages as
    FROM (sluice.delayed d
      JOIN sluice.topic t USING (topic));
 
+create view sluice.drops as
+ SELECT g.name AS "group",
+    t.name AS topic,
+    p.partition,
+    m.below AS dropped_below,
+    COALESCE(o.dropped, (0)::bigint) AS dropped
+   FROM ((((sluice."position" p
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic))
+     CROSS JOIN LATERAL ( SELECT sluice.dropped_below(p.topic, p.partition) AS below) m)
+     LEFT JOIN sluice.passed_over o ON ((o."position" = p."position")))
+  WHERE (m.below IS NOT NULL);
+
 create view sluice.groups as
  SELECT "group",
     topic,
@@ -555,7 +591,15 @@ create view sluice.guards as
     sluice.depth(t.topic) AS depth,
     ( SELECT count(*) AS count
            FROM sluice.held h
-          WHERE (h.topic = t.topic)) AS held
+          WHERE (h.topic = t.topic)) AS held,
+    g.overflow,
+    ( SELECT (COALESCE(sum(m.dropped), (0)::numeric))::bigint AS "coalesce"
+           FROM (generate_series(0, (t.partitions - 1)) n(partition)
+             CROSS JOIN LATERAL ( SELECT d.dropped
+                   FROM sluice.drop_mark d
+                  WHERE ((d.topic = t.topic) AND (d.partition = n.partition))
+                  ORDER BY d.below DESC
+                 LIMIT 1) m)) AS dropped
    FROM (sluice.guard g
      JOIN sluice.topic t USING (topic));
 
@@ -847,6 +891,26 @@ CREATE OR REPLACE FUNCTION sluice.actor()
 RETURN ((SESSION_USER)::text || COALESCE(((' ('::text || NULLIF(current_setting('application_name'::text, true), ''::text)) || ')'::text), ''::text))
 ;
 
+CREATE OR REPLACE FUNCTION sluice.admit(p_topic integer, p_messages json)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_answers text[];
+begin
+  perform pg_advisory_xact_lock(1936487693, p_topic);
+  if exists (select from sluice.held h where h.topic = p_topic) then
+    v_answers := array_fill('f:0'::text, array[json_array_length(p_messages)]);
+  else
+    v_answers := sluice.append_alone(p_topic, p_messages);
+  end if;
+  insert into sluice.held (topic, message)
+  select p_topic, m.message
+  from json_array_elements(p_messages) with ordinality m(message, number)
+  where v_answers[m.number] like 'f:%' order by m.number;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.append_alone(p_topic integer, p_messages json)
  RETURNS text[]
  LANGUAGE sql
@@ -871,6 +935,7 @@ declare
   v_answers text[];
   v_first integer[];
   v_room bigint;
+  v_depth bigint;
   v_from integer := 1;
   v_to integer;
   v_needed integer;
@@ -883,6 +948,16 @@ begin
   select g.answer into v_answer from sluice.guarded_append g where g.producer = p_producer and g.sequence = p_sequence;
   if found then return v_answer; end if;
   select * into v_guard from sluice.guard g where g.topic = p_topic;
+  if v_guard.overflow = 'drop-oldest' then
+    -- There is always room, but not for a unit that would have to drop its own beginning.
+    v_room := v_guard.max_depth;
+  elsif v_guard.max_depth is not null then
+    v_room := greatest(v_guard.max_depth - sluice.depth(p_topic), 0);
+    -- Nothing fits: what a refusal costs is what overload is made of.
+    if v_room = 0 and v_guard.deduplicate_ms is null then
+      return repeat('f:0,', json_array_length(p_messages) - 1) || 'f:0';
+    end if;
+  end if;
 
   select array_agg((m.message ->> 'p')::integer order by m.number), array_agg((m.message ->> 'u')::integer order by m.number),
     array_agg(coalesce(m.message ->> 'i', m.message -> 'a' ->> 'messageId') order by m.number),
@@ -908,8 +983,7 @@ begin
       where k.topic = p_topic and k.message_id = e.message_id and k.expires_at > clock_timestamp() limit 1) d on true;
   end if;
 
-  if v_guard.max_depth is not null then
-    v_room := v_guard.max_depth - sluice.depth(p_topic);
+  if v_room is not null then
     -- Unit by unit. One that repeats a message of this call that was refused is refused with it.
     while v_from <= cardinality(v_units) loop
       v_to := v_from;
@@ -923,9 +997,9 @@ begin
         end if;
         v_to := v_to + 1;
       end loop;
-      if v_refused or v_needed > greatest(v_room, 0) then
-        for i in v_from .. v_to - 1 loop v_answers[i] := 'f:' || greatest(v_room, 0); end loop;
-      else
+      if v_refused or v_needed > v_room then
+        for i in v_from .. v_to - 1 loop v_answers[i] := 'f:' || v_room; end loop;
+      elsif v_guard.overflow = 'reject' then
         v_room := v_room - v_needed;
       end if;
       v_from := v_to;
@@ -963,6 +1037,13 @@ begin
     select array_agg(coalesce(e.answer, a.answer) order by e.number) into v_answers
     from unnest(v_answers) with ordinality e(answer, number) left join appended a using (number);
 
+    if v_guard.overflow = 'drop-oldest' then
+      v_depth := sluice.depth(p_topic);
+      if v_depth > v_guard.max_depth then
+        perform sluice.make_room(p_topic, v_depth, v_depth - v_guard.max_depth, v_answers);
+      end if;
+    end if;
+
     if v_guard.deduplicate_ms is not null then
       insert into sluice.deduplication as d (topic, message_id, partition, "offset", id, expires_at)
       select p_topic, e.message_id, split_part(e.answer, ':', 2)::integer, split_part(e.answer, ':', 3)::bigint, split_part(e.answer, ':', 4),
@@ -981,6 +1062,30 @@ begin
     values (p_producer, p_sequence, v_answer, clock_timestamp() + interval '1 hour');
   end if;
   return v_answer;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.append_guarded_within(p_topic integer, p_messages json, p_ring text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_guard sluice.guard%rowtype;
+  v_answer text;
+begin
+  select * into v_guard from sluice.guard g where g.topic = p_topic;
+  if json_array_length(p_messages) > v_guard.max_depth and v_guard.overflow = 'reject' then
+    raise exception 'sluice: % messages of one transaction are more than topic % may ever hold', json_array_length(p_messages), p_topic
+      using errcode = 'SL017';
+  end if;
+  v_answer := sluice.append_guarded(p_topic,
+    (select json_agg(json_build_object('p', m.message -> 'p', 'u', case v_guard.overflow when 'drop-oldest' then m.number else 0 end,
+      'k', m.message -> 'k', 'v', m.message -> 'v', 'a', m.message -> 'a') order by m.number)
+      from json_array_elements(p_messages) with ordinality m(message, number)),
+    null, 0, 'on', p_ring);
+  if v_answer ~ '(^|,)f:' then
+    raise exception 'sluice: topic % is full', p_topic using errcode = 'SL016';
+  end if;
 end $function$
 ;
 
@@ -1289,6 +1394,28 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.count_dropped(p_position integer, p_ranges int8multirange)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_next bigint := (select p.next_offset from sluice.position p where p.position = p_position);
+  v_row sluice.passed_over%rowtype;
+  v_new int8multirange;
+  v_count bigint;
+begin
+  insert into sluice.passed_over (position) values (p_position) on conflict on constraint passed_over_pkey do nothing;
+  select * into v_row from sluice.passed_over o where o.position = p_position for update;
+  v_new := p_ranges * int8multirange(int8range(v_row.counted_to, null)) - v_row.counted;
+  v_count := coalesce((select sum(upper(r) - lower(r)) from unnest(v_new) r), 0);
+  update sluice.passed_over o set
+    dropped = o.dropped + v_count, counted_to = greatest(o.counted_to, v_next),
+    counted = o.counted + v_new - int8multirange(int8range(null, greatest(o.counted_to, v_next)))
+  where o.position = p_position;
+  return v_count;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.create_append_function(p_topic integer)
  RETURNS void
  LANGUAGE plpgsql
@@ -1482,6 +1609,17 @@ begin
 end$template$, p_topic, v_segment, sluice.depth_statement(p_topic, v_segment)));
   execute format('comment on function sluice_log.depth_%s() is %L', p_topic,
     format('Sluice: how many messages of topic %s wait. Generated by sluice.create_depth_function.', p_topic));
+  if exists (select from sluice.guard g where g.topic = p_topic and g.overflow = 'drop-oldest') then
+    execute format('create or replace function sluice_log.oldest_%1$s(p_partitions integer[], p_below bigint[], p_count bigint, p_segment integer,
+      out o_below bigint[], out o_gone bigint) language plpgsql stable as %2$L', p_topic,
+      format($template$begin
+  if p_segment = %1$s then
+      %2$s into o_below, o_gone;
+  end if;
+end$template$, v_segment, sluice.oldest_statement(p_topic, v_segment)));
+    execute format('comment on function sluice_log.oldest_%s is %L', p_topic,
+      format('Sluice: the oldest of what waits in topic %s. Generated by sluice.create_depth_function.', p_topic));
+  end if;
 end $function$
 ;
 
@@ -1670,8 +1808,8 @@ end $function$
 CREATE OR REPLACE FUNCTION sluice.depth_statement(p_topic integer, p_segment integer)
  RETURNS text
  LANGUAGE sql
- IMMUTABLE
-RETURN format('select sum(coalesce(l.end_offset, s.start_offset) - greatest(b.start_offset, coalesce(g.next_offset, b.start_offset)))
+ STABLE
+RETURN format('select sum(coalesce(l.end_offset, s.start_offset) - greatest(b.start_offset, coalesce(g.next_offset, b.start_offset)%3$s))
     from sluice.segment_start s
     cross join lateral (select f.start_offset from sluice.segment_start f
       where f.topic = %1$s and f.partition = s.partition order by f.segment limit 1) b
@@ -1679,7 +1817,8 @@ RETURN format('select sum(coalesce(l.end_offset, s.start_offset) - greatest(b.st
       where t.partition = s.partition and t.base_offset < 4611686018427387904 order by t.base_offset desc limit 1) l on true
     cross join lateral (select min(p.next_offset) as next_offset from sluice.position p
       where p.topic = %1$s and p.partition = s.partition) g
-    where s.topic = %1$s and s.segment = %2$s'::text, p_topic, p_segment)
+    where s.topic = %1$s and s.segment = %2$s'::text, p_topic, p_segment, CASE WHEN sluice.drops(p_topic) THEN format(', (select m.below from sluice.drop_mark m
+      where m.topic = %s and m.partition = s.partition order by m.below desc limit 1)'::text, p_topic) ELSE ''::text END)
 ;
 
 CREATE OR REPLACE FUNCTION sluice.discard(dead_letters bigint[])
@@ -1719,6 +1858,51 @@ BEGIN ATOMIC
  DELETE FROM sluice.dead_letter d
    WHERE (d.dead_letter = ANY (drop_dead_letters.p_dead_letters));
 END
+;
+
+CREATE OR REPLACE FUNCTION sluice.drop_oldest(p_topic integer, p_count bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_partitions integer[];
+  v_from bigint[];
+  v_below bigint[];
+  v_segment integer;
+  v_left bigint := p_count;
+  v_gone bigint;
+begin
+  select array_agg(w.partition order by w.partition), array_agg(w."offset" order by w.partition), min(h.segment)
+  into v_partitions, v_from, v_segment
+  from sluice.waiting_from(p_topic) w
+  cross join lateral (select s.segment from sluice.segment_start s
+    where s.topic = p_topic and s.partition = w.partition and s.start_offset <= w."offset" order by s.segment desc limit 1) h;
+  for v_segment in select s.segment from sluice.segment s where s.topic = p_topic and s.segment >= v_segment order by s.segment loop
+    execute format('select o_below, o_gone from sluice_log.oldest_%s($1, $2, $3, $4)', p_topic)
+      into v_below, v_gone using v_partitions, v_from, v_left, v_segment;
+    if v_below is null then
+      execute sluice.oldest_statement(p_topic, v_segment) into v_below, v_gone using v_partitions, v_from, v_left;
+    end if;
+    v_from := v_below;
+    v_left := v_left - v_gone;
+    exit when v_left = 0;
+  end loop;
+  perform sluice.raise_marks(p_topic, v_partitions, v_from);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.dropped_below(p_topic integer, p_partition integer)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT m.below FROM sluice.drop_mark m WHERE ((m.topic = dropped_below.p_topic) AND (m.partition = dropped_below.p_partition)) ORDER BY m.below DESC LIMIT 1)
+;
+
+CREATE OR REPLACE FUNCTION sluice.drops(p_topic integer)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN ((EXISTS (SELECT FROM sluice.guard g WHERE ((g.topic = drops.p_topic) AND (g.overflow = 'drop-oldest'::text)))) OR (EXISTS (SELECT FROM sluice.drop_mark m WHERE (m.topic = drops.p_topic))))
 ;
 
 CREATE OR REPLACE FUNCTION sluice.due_time(p_at timestamp with time zone, p_delay interval)
@@ -1946,6 +2130,31 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.forget_marks(p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v record;
+  v_gone integer;
+  v_all integer := 0;
+begin
+  for v in
+    select n.topic, n.partition, sluice.dropped_below(n.topic, n.partition) as below
+    from (select t.topic, generate_series(0, t.partitions - 1) as partition from sluice.topic t where sluice.drops(t.topic)) n
+  loop
+    delete from sluice.drop_mark m where m.ctid = any (array(
+      select d.ctid from sluice.drop_mark d
+      where d.topic = v.topic and d.partition = v.partition and d.below < v.below order by d.below limit p_limit - v_all for update skip locked));
+    get diagnostics v_gone = row_count;
+    v_all := v_all + v_gone;
+    exit when v_all = p_limit;
+  end loop;
+  return v_all;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.forget_pace(p_limit integer)
  RETURNS bigint
  LANGUAGE sql
@@ -1986,7 +2195,7 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION sluice.guard_topic(topic text, deduplicate_ms bigint DEFAULT NULL::bigint, max_depth bigint DEFAULT NULL::bigint, time_to_live_ms bigint DEFAULT NULL::bigint)
+CREATE OR REPLACE FUNCTION sluice.guard_topic(topic text, deduplicate_ms bigint DEFAULT NULL::bigint, max_depth bigint DEFAULT NULL::bigint, time_to_live_ms bigint DEFAULT NULL::bigint, overflow text DEFAULT 'reject'::text)
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
@@ -1997,12 +2206,12 @@ begin
     raise exception 'sluice: there is no topic %', quote_literal(guard_topic.topic) using errcode = '42704';
   end if;
   perform pg_advisory_xact_lock(1936487681, v_topic);
-  insert into sluice.guard as g (topic, deduplicate_ms, max_depth, time_to_live_ms)
-  values (v_topic, guard_topic.deduplicate_ms, guard_topic.max_depth, guard_topic.time_to_live_ms)
-  on conflict on constraint guard_pkey do update set
-    deduplicate_ms = excluded.deduplicate_ms, max_depth = excluded.max_depth, time_to_live_ms = excluded.time_to_live_ms
-  where (g.deduplicate_ms, g.max_depth, g.time_to_live_ms)
-    is distinct from (excluded.deduplicate_ms, excluded.max_depth, excluded.time_to_live_ms);
+  insert into sluice.guard as g (topic, deduplicate_ms, max_depth, time_to_live_ms, overflow)
+  values (v_topic, guard_topic.deduplicate_ms, guard_topic.max_depth, guard_topic.time_to_live_ms, guard_topic.overflow)
+  on conflict on constraint guard_pkey do update set deduplicate_ms = excluded.deduplicate_ms, max_depth = excluded.max_depth,
+    time_to_live_ms = excluded.time_to_live_ms, overflow = excluded.overflow
+  where (g.deduplicate_ms, g.max_depth, g.time_to_live_ms, g.overflow)
+    is distinct from (excluded.deduplicate_ms, excluded.max_depth, excluded.time_to_live_ms, excluded.overflow);
   if guard_topic.max_depth is not null then
     perform sluice.create_depth_function(v_topic);
   end if;
@@ -2024,6 +2233,13 @@ begin
   returning h.attempt into v_attempt;
   return v_attempt;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.is_guarded(p_topic integer)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN (EXISTS (SELECT FROM sluice.guard g WHERE ((g.topic = is_guarded.p_topic) AND ((g.deduplicate_ms IS NOT NULL) OR (g.max_depth IS NOT NULL)))))
 ;
 
 CREATE OR REPLACE FUNCTION sluice.is_owned(p_position integer)
@@ -2132,9 +2348,8 @@ CREATE OR REPLACE FUNCTION sluice.let_in(p_topic integer, p_partitions integer[]
 AS $function$
 declare
   v_messages json;
-  v_answers text[];
 begin
-  if not exists (select from sluice.guard g where g.topic = p_topic and (g.deduplicate_ms is not null or g.max_depth is not null)) then
+  if not sluice.is_guarded(p_topic) then
     execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, null)', p_topic)
       using p_partitions, p_counts, p_keys, p_records, p_attributes, current_setting('synchronous_commit');
     return;
@@ -2148,16 +2363,7 @@ begin
   cross join lateral rows from (
     json_array_elements(b.records::json), json_array_elements_text(b.keys::json), json_array_elements(b.attributes::json)
   ) with ordinality r(value, key, attributes, number);
-  -- Nobody overtakes those who wait.
-  if exists (select from sluice.held h where h.topic = p_topic) then
-    v_answers := array_fill('f:0'::text, array[json_array_length(v_messages)]);
-  else
-    v_answers := sluice.append_alone(p_topic, v_messages);
-  end if;
-  insert into sluice.held (topic, message)
-  select p_topic, m.message
-  from json_array_elements(v_messages) with ordinality m(message, number)
-  where v_answers[m.number] like 'f:%' order by m.number;
+  perform sluice.admit(p_topic, v_messages);
 end $function$
 ;
 
@@ -2170,6 +2376,32 @@ AS $function$
   where l.locktype = 'advisory' and l.classid = 1936487685 and l.objsubid = 2 and l.granted
     and l.database = (select oid from pg_database where datname = current_database())
 $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.make_room(p_topic integer, p_depth bigint, p_excess bigint, p_answers text[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_own bigint := p_excess - p_depth + (select count(*) from unnest(p_answers) a(answer) where a.answer like 'a:%');
+begin
+  if v_own <= 0 then
+    perform sluice.drop_oldest(p_topic, p_excess);
+    return;
+  end if;
+  -- Where each partition ended before the call, and its messages of the call that go.
+  perform sluice.raise_marks(p_topic, array_agg(e.partition), array_agg(e.below))
+  from (
+    select w.partition, coalesce(o.below, sluice.end_offset(p_topic, w.partition)) as below
+    from sluice.waiting_from(p_topic) w
+    left join (
+      select c.partition, coalesce(max(c."offset") filter (where c.number <= v_own) + 1, min(c."offset")) as below
+      from (
+        select split_part(a.answer, ':', 2)::integer as partition, split_part(a.answer, ':', 3)::bigint as "offset",
+          row_number() over (order by a.number) as number
+        from unnest(p_answers) with ordinality a(answer, number) where a.answer like 'a:%') c
+      group by c.partition) o on o.partition = w.partition) e;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.mark_all_done(p_position integer, p_epoch bigint, p_offsets bigint[])
@@ -2284,6 +2516,12 @@ begin
       ) s where s.before < p_bytes),
     gone as (
       delete from sluice.delayed d using fitting f where d.delayed = f.delayed returning d.*),
+    guarded as materialized (
+      select g.topic, json_agg(json_build_object('p', g.partition, 'k', g.key, 'v', g.value::json,
+        'a', (coalesce(left(g.attributes, -1) || ',', '{') || '"id":"d-' || g.delayed || '"}')::json) order by g.due, g.delayed) as messages
+      from gone g
+      where g.topic = any (array(select u.topic from sluice.guard u where u.deduplicate_ms is not null or u.max_depth is not null))
+      group by g.topic),
     batch as (
       select g.topic, g.partition, count(*)::integer as count,
         case when count(g.key) > 0 then '[' || string_agg(coalesce(to_json(g.key)::text, 'null'), ',' order by g.due, g.delayed) || ']' end as keys,
@@ -2297,11 +2535,16 @@ begin
       array_agg(b.count order by b.partition) as counts,
       string_agg(coalesce(b.keys, '[]'), repeat(E'\x1e', 32) order by b.partition) as keys,
       string_agg(b.records, repeat(E'\x1e', 32) order by b.partition) as records,
-      string_agg(b.attributes, repeat(E'\x1e', 32) order by b.partition) as attributes
+      string_agg(b.attributes, repeat(E'\x1e', 32) order by b.partition) as attributes,
+      (select u.messages from guarded u where u.topic = b.topic) as messages
     from batch b group by b.topic order by b.topic
   loop
-    execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, null)', v_topic.topic)
-      using v_topic.partitions, v_topic.counts, v_topic.keys, v_topic.records, v_topic.attributes, current_setting('synchronous_commit');
+    if v_topic.messages is not null then
+      perform sluice.admit(v_topic.topic, v_topic.messages);
+    else
+      execute format('select sluice_log.append_%s($1, $2, $3, $4, $5, null, 0, false, $6, null)', v_topic.topic)
+        using v_topic.partitions, v_topic.counts, v_topic.keys, v_topic.records, v_topic.attributes, current_setting('synchronous_commit');
+    end if;
     moved := moved + v_topic.moved;
     rings := rings || (v_topic.topic || ' ' || array_to_string(v_topic.partitions, ' '));
   end loop;
@@ -2474,6 +2717,29 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.oldest_statement(p_topic integer, p_segment integer)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+RETURN format('with waiting as (
+        select e.partition, greatest(b.base_offset, e.below) as first, b.base_offset + b.count as next,
+          max(b.appended_at) over (partition by e.partition order by b.base_offset) as age
+        from unnest($1, $2) e(partition, below)
+        cross join lateral (
+          select t.base_offset, t.count, t.appended_at from sluice_log.topic_%1$s_segment_%2$s t
+          where t.partition = e.partition and t.base_offset < 4611686018427387904 and t.base_offset >= coalesce((
+            select l.base_offset from sluice_log.topic_%1$s_segment_%2$s l
+            where l.partition = e.partition and l.base_offset <= e.below order by l.base_offset desc limit 1), 0)
+          order by t.base_offset limit $3 + 1) b
+        where b.base_offset + b.count > e.below),
+      summed as (
+        select w.*, sum(w.next - w.first) over (order by w.age, w.partition, w.first) - (w.next - w.first) as before from waiting w),
+      gone as (
+        select s.partition, max(least(s.next, s.first + $3 - s.before::bigint)) as below from summed s where s.before < $3 group by s.partition)
+      select array_agg(coalesce(g.below, e.below) order by e.partition), coalesce(sum(g.below - e.below), 0)::bigint
+      from unnest($1, $2) e(partition, below) left join gone g on g.partition = e.partition'::text, p_topic, p_segment)
+;
+
 CREATE OR REPLACE FUNCTION sluice.outbox_insert(p_topic integer, p_messages json, p_ring boolean)
  RETURNS text
  LANGUAGE plpgsql
@@ -2527,6 +2793,41 @@ begin
   hash := sluice.multiply_32(hash, multiplier);
   hash := hash # (hash >> 15);
   return ((hash & 2147483647) % partitions)::integer;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.pass_over(p_position integer, p_epoch bigint, p_ranges int8multirange)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  perform from sluice.position p where p.position = p_position and p.epoch = p_epoch;
+  return case when found then sluice.count_dropped(p_position, p_ranges) end;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.pass_over_shared(p_positions integer[])
+ RETURNS TABLE("position" integer, from_offset bigint, to_offset bigint)
+ LANGUAGE plpgsql
+AS $function$
+begin
+  for "position" in select unnest(p_positions) order by 1 loop
+    -- The mark first and without the lock: nearly always there is nothing to pass over.
+    continue when not exists (select from sluice.position p
+      where p.position = pass_over_shared."position" and p.next_offset < sluice.dropped_below(p.topic, p.partition));
+    perform pg_advisory_xact_lock(1936487691, "position");
+    -- As sluice.lease_ranges looks for where the next range begins.
+    select greatest(p.next_offset, upper(p.done_above), (
+        select max(l.to_offset) from sluice.lease l
+        where l.position = p.position and l.to_offset > greatest(p.next_offset, upper(p.done_above)))),
+      sluice.dropped_below(p.topic, p.partition)
+    into from_offset, to_offset from sluice.position p where p.position = pass_over_shared."position";
+    continue when from_offset >= to_offset;
+    perform sluice.count_dropped("position", int8multirange(int8range(from_offset, to_offset)));
+    perform sluice.fold_done("position", int8multirange(int8range(from_offset, to_offset)));
+    return next;
+  end loop;
 end $function$
 ;
 
@@ -2701,6 +3002,20 @@ begin
       returning "offset")
     select f."offset", case when a."offset" is null and d."offset" is null then 'already' else 'put off' end
     from failed f left join again a using ("offset") left join added d using ("offset");
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.raise_marks(p_topic integer, p_partitions integer[], p_below bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into sluice.drop_mark (topic, partition, below, dropped)
+  select p_topic, e.partition, e.below, e.below - w."offset" + coalesce((select m.dropped from sluice.drop_mark m
+    where m.topic = p_topic and m.partition = e.partition order by m.below desc limit 1), 0)
+  from unnest(p_partitions, p_below) e(partition, below)
+  join sluice.waiting_from(p_topic) w on w.partition = e.partition
+  where e.below > w."offset";
 end $function$
 ;
 
@@ -3041,9 +3356,12 @@ AS $function$
   from sluice.topic t
   cross join lateral generate_series(0, t.partitions - 1) n(partition)
   left join lateral (
-    select least(p.next_offset, (select min(r."offset") from sluice.shared_retry r where r.position = p.position)) as until,
+    select least(case when m.below > p.next_offset
+        then least(m.below, (select min(l.from_offset) from sluice.lease l where l.position = p.position)) else p.next_offset end,
+      (select min(r."offset") from sluice.shared_retry r where r.position = p.position)) as until,
       coalesce(gt.protected, false) as protected
     from sluice.position p left join sluice.group_topic gt on gt."group" = p."group" and gt.topic = p.topic
+    cross join lateral (select sluice.dropped_below(p.topic, p.partition) as below) m
     where p.topic = t.topic and p.partition = n.partition) held on true
   where t.topic = p_topic
   group by n.partition
@@ -3365,6 +3683,22 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.waiting_from(p_topic integer)
+ RETURNS TABLE(partition integer, "offset" bigint)
+ LANGUAGE sql
+ STABLE
+BEGIN ATOMIC
+ SELECT s.partition,
+     GREATEST(s.start_offset, sluice.dropped_below(s.topic, s.partition), ( SELECT min(p.next_offset) AS min
+            FROM sluice."position" p
+           WHERE ((p.topic = s.topic) AND (p.partition = s.partition)))) AS "greatest"
+    FROM sluice.segment_start s
+   WHERE ((s.topic = waiting_from.p_topic) AND (s.segment = ( SELECT min(f.segment) AS min
+            FROM sluice.segment f
+           WHERE (f.topic = waiting_from.p_topic))));
+END
+;
+
 CREATE OR REPLACE FUNCTION sluice.write_audit(p_act text, p_subject text, p_details json)
  RETURNS void
  LANGUAGE sql
@@ -3395,16 +3729,23 @@ comment on column sluice.delayed_messages.due is 'Not earlier by the database''s
 comment on column sluice.delayed_messages.id is 'What sluice.recall takes, and the message''s id for ever.';
 comment on column sluice.delayed_messages.queued_at is 'When it was sent.';
 comment on column sluice.delayed_messages.value is 'As it will stand in the log: JSON, or base64 text where the topic holds bytes.';
+comment on column sluice.drop_mark.below is 'Messages below wait no more: who has not begun them passes over them.';
+comment on column sluice.drop_mark.dropped is 'How many messages of the partition were dropped while they waited, ever.';
+comment on column sluice.drops.dropped is 'Messages that were never handed over to the group, each counted once, when it passed over them.';
+comment on column sluice.drops.dropped_below is 'Messages below wait no more.';
 comment on column sluice.group_topic.mode is 'assigned: a partition has one owner. shared: members lease ranges of it. broadcast: each member reads all of it and keeps its own place.';
 comment on column sluice.group_topic.protected is 'Whether retention keeps what the group has not passed.';
 comment on column sluice.groups.paused_partitions is 'How many of its partitions hand over nothing at present; sluice.lag says which.';
 comment on column sluice.guard.deduplicate_ms is 'For how long after a message id was sent it is not taken again; null: ids are not looked at.';
-comment on column sluice.guard.max_depth is 'How many messages may wait; a send beyond is refused. Null: as many as there is room on disk.';
+comment on column sluice.guard.max_depth is 'How many messages may wait. Null: as many as there is room on disk.';
+comment on column sluice.guard.overflow is 'reject: a send for which there is no room fails. drop-oldest: it makes room.';
 comment on column sluice.guard.time_to_live_ms is 'How long after its append a message may be handed over, unless it says so itself; null: for ever.';
 comment on column sluice.guards.deduplicate is 'For how long a message id is not taken again; null: ids are not looked at.';
 comment on column sluice.guards.depth is 'Messages that the slowest group has not done yet, as of the last time positions were written; without a group, all that are kept.';
+comment on column sluice.guards.dropped is 'Messages that were dropped while they waited. See sluice.drops for what groups passed over.';
 comment on column sluice.guards.held is 'Messages of committed transactions that wait outside the log because it is full.';
 comment on column sluice.guards.max_depth is 'How many messages may wait.';
+comment on column sluice.guards.overflow is 'What becomes of a send beyond max_depth: reject fails it, drop-oldest makes room.';
 comment on column sluice.guards.time_to_live is 'How long a message may be handed over, unless it says so itself; null: for ever.';
 comment on column sluice.half_message.check_at is 'When to ask next; while somebody asks, until when it is theirs.';
 comment on column sluice.half_message.check_back is 'Whom to ask when neither comes: the name of a check-back of an app, or a URL.';
@@ -3439,6 +3780,9 @@ comment on column sluice.partitions.end_offset is 'The offset that the next mess
 comment on column sluice.partitions.high_watermark is 'Consumers read below this. A message sent with acks "all" is invisible until synchronous standbys have it, so what can be read is what survives a failover.';
 comment on column sluice.partitions.priority is 'Of its messages; those of a higher one come first.';
 comment on column sluice.partitions.start_offset is 'The first offset that retention has left.';
+comment on column sluice.passed_over.counted is 'What was counted above.';
+comment on column sluice.passed_over.counted_to is 'All below has been done or counted, and is not counted again when the position is moved back.';
+comment on column sluice.passed_over.dropped is 'How many messages.';
 comment on column sluice.pending.deliveries is 'How often the range was taken over from a member that died or froze.';
 comment on column sluice.pending.lease is 'For sluice.expire_lease().';
 comment on column sluice.pending.messages is 'How many of the range are not done, as of the last time it was written.';
@@ -3478,8 +3822,10 @@ comment on column sluice.topics.partitions is 'Partitions of the log: those that
 comment on column sluice.topics.priorities is 'How many priorities its messages have; 1: none.';
 comment on function sluice.acknowledge_leases(bigint[],integer[],text[],bigint) is 'Writes what is done of leases; returns those that were accepted.';
 comment on function sluice.actor() is 'Internal: who acts, for the audit.';
+comment on function sluice.admit(integer,json) is 'Internal: lets messages into the log past their topic''s guard, or holds them.';
 comment on function sluice.append_alone(integer,json) is 'Internal: a guarded append of messages that have nothing to do with each other.';
 comment on function sluice.append_guarded(integer,json,bigint,bigint,text,text) is 'Internal: appends to a topic that deduplicates or is bounded.';
+comment on function sluice.append_guarded_within(integer,json,text) is 'Internal: appends within a stage''s transaction to a guarded topic.';
 comment on function sluice.append_within(integer,integer[],integer[],text,text,text,text) is 'Internal: appends within a stage''s transaction.';
 comment on function sluice.appended_at(integer,integer,bigint) is 'When a message was appended.';
 comment on function sluice.assert_duty(integer,bigint) is 'Refuses an owner of a duty that has been replaced.';
@@ -3494,6 +3840,7 @@ comment on function sluice.commit_half(bigint,text) is 'Commits a half message: 
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[],bigint[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.consume_again(text,text,integer,bigint) is 'Hands one message of the log to one group once more: select sluice.consume_again(''welcome'', ''signups'', 0, 42).';
+comment on function sluice.count_dropped(integer,int8multirange) is 'Internal: counts what a group passes over, each message once.';
 comment on function sluice.create_append_function(integer) is 'Internal: makes a topic''s append function for its newest segment.';
 comment on function sluice.create_depth_function(integer) is 'Internal: makes a bounded topic''s depth function for its newest segment.';
 comment on function sluice.create_queue(text,integer,text,text,bigint,bigint,bigint,bigint) is 'Creates a topic whose segments go when every group has passed them, or returns the number of the one that has the name.';
@@ -3506,6 +3853,9 @@ comment on function sluice.depth(integer) is 'How many messages of a topic its s
 comment on function sluice.depth_statement(integer,integer) is 'Internal: the statement that counts what waits.';
 comment on function sluice.discard(bigint[]) is 'Gives dead letters up for good: select * from sluice.discard(array[1, 2]).';
 comment on function sluice.drop_dead_letters(text,bigint[]) is 'Internal: deletes dead letters and notes where they were.';
+comment on function sluice.drop_oldest(integer,bigint) is 'Internal: drops the oldest messages that wait.';
+comment on function sluice.dropped_below(integer,integer) is 'Below which offset messages of a partition were dropped to make room; null: none.';
+comment on function sluice.drops(integer) is 'Internal: whether messages of a topic are dropped to make room, or were.';
 comment on function sluice.due_time(timestamp with time zone,interval) is 'Internal: when a delayed message is due.';
 comment on function sluice.edit_dead_letter(bigint,json,json) is 'Changes a dead letter before it is redriven: select sluice.edit_dead_letter(1, value => ''{"a":1}'').';
 comment on function sluice.end_offset(integer,integer) is 'The offset that the next message of a partition will get.';
@@ -3518,10 +3868,12 @@ comment on function sluice.find_schedule(text) is 'Internal: a schedule by its n
 comment on function sluice.fire_schedule(bigint,integer,bigint,bigint[],bigint) is 'Internal: sends what a schedule says and moves it on.';
 comment on function sluice.fold_done(integer,int8multirange) is 'Internal: counts ranges of a shared position as done.';
 comment on function sluice.forget_expired(integer) is 'Removes expired message ids, answers and keys, in a step of bounded size.';
+comment on function sluice.forget_marks(integer) is 'Internal: removes marks that a higher one has replaced.';
 comment on function sluice.forget_pace(integer) is 'Internal: forgets limits of keys that are idle.';
 comment on function sluice.group_number(text) is 'Internal: the number of a group; refuses a name that is none.';
-comment on function sluice.guard_topic(text,bigint,bigint,bigint) is 'Sets what a topic refuses, forgets and bounds: select sluice.guard_topic(''jobs'', max_depth => 1000).';
+comment on function sluice.guard_topic(text,bigint,bigint,bigint,text) is 'Sets what a topic refuses, forgets and bounds: select sluice.guard_topic(''jobs'', max_depth => 1000, overflow => ''drop-oldest'').';
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
+comment on function sluice.is_guarded(integer) is 'Internal: whether a topic deduplicates or is bounded.';
 comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position.';
 comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
 comment on function sluice.lane_of(sluice.topic,text,integer,integer) is 'Internal: the partition of the log for a message of a priority.';
@@ -3529,6 +3881,7 @@ comment on function sluice.lease_ranges(integer,integer[],integer,bigint) is 'Le
 comment on function sluice.let_held_in(integer) is 'Internal: lets messages in that wait because their topic was full.';
 comment on function sluice.let_in(integer,integer[],integer[],text,text,text) is 'Internal: what the relay does with the messages of one topic.';
 comment on function sluice.live_members() is 'The members whose session is there.';
+comment on function sluice.make_room(integer,bigint,bigint,text[]) is 'Internal: drops what a guarded append has put in beyond the bound.';
 comment on function sluice.mark_all_done(integer,bigint,bigint[]) is 'Marks messages as done within the caller''s transaction.';
 comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
 comment on function sluice.mark_leased_done(integer,bigint,bigint) is 'Marks a message of a leased range as done within the caller''s transaction.';
@@ -3540,8 +3893,11 @@ comment on function sluice.move_to_retry(integer,bigint,bigint,integer,double pr
 comment on function sluice.multiply_32(bigint,bigint) is 'Internal: unsigned 32-bit multiplication.';
 comment on function sluice.note_half(bigint,text) is 'Internal: notes the answer of a check-back.';
 comment on function sluice.offset_at(integer,integer,timestamp with time zone) is 'The first offset that was appended at a time or later.';
+comment on function sluice.oldest_statement(integer,integer) is 'Internal: the statement that finds the oldest of what waits.';
 comment on function sluice.outbox_insert(integer,json,boolean) is 'Internal: writes messages to the outbox.';
 comment on function sluice.partition_of_key(text,integer) is 'The partition a key goes to: Kafka''s murmur2. The same as the producers compute.';
+comment on function sluice.pass_over(integer,bigint,int8multirange) is 'Internal: an owner passes over messages that were dropped.';
+comment on function sluice.pass_over_shared(integer[]) is 'Internal: a shared group passes over messages that were dropped.';
 comment on function sluice.pause_group(text,text,integer,text) is 'Pauses a group, a topic of it or a partition: select sluice.pause_group(''welcome'', reason => ''load test'').';
 comment on function sluice.pause_position(integer,bigint,text) is 'Internal: an owner pauses its partition.';
 comment on function sluice.pause_schedule(text) is 'Stops a schedule until sluice.resume_schedule(name).';
@@ -3550,6 +3906,7 @@ comment on function sluice.prepare(text,json,text,text,json,integer,interval,int
 comment on function sluice.prepare_half(integer,integer,text,text,text,text,bigint,integer,text) is 'Internal: keeps a half message.';
 comment on function sluice.purge_dead_letters(timestamp with time zone,text,text) is 'Gives up dead letters older than a time, 10,000 at most a call: select sluice.purge_dead_letters(now() - interval ''90 days'').';
 comment on function sluice.put_off(integer,bigint,json) is 'Internal: keeps messages that failed until they are handed over again.';
+comment on function sluice.raise_marks(integer,integer[],bigint[]) is 'Internal: drops what waits below.';
 comment on function sluice.raise_priorities(text,integer) is 'Gives a topic more priorities: select sluice.raise_priorities(''jobs'', 3).';
 comment on function sluice.ready_positions(integer[],integer) is 'Internal: the most urgent positions that have something to lease.';
 comment on function sluice.recall(text) is 'Takes a delayed message back: select sluice.recall(''d-17''). Whether it will never be delivered.';
@@ -3582,6 +3939,7 @@ comment on function sluice.take_over_leases(integer,integer[],integer,bigint) is
 comment on function sluice.take_position(integer,integer) is 'Takes a position over under a new epoch.';
 comment on function sluice.time_of_ms(bigint) is 'Internal: milliseconds since 1970 as a time.';
 comment on function sluice.topic_number(text) is 'Internal: the number of a topic; refuses a name that is none.';
+comment on function sluice.waiting_from(integer) is 'Internal: where what waits begins in each partition.';
 comment on function sluice.write_audit(text,text,json) is 'Internal: notes an act within its transaction.';
 comment on index sluice.delayed_due is 'What is due next, and in which order.';
 comment on index sluice.half_message_decided is 'Finds what is to be forgotten.';
@@ -3598,6 +3956,7 @@ comment on table sluice.dead_letter is 'What a group could not handle, whole. Se
 comment on table sluice.deduplication is 'Message ids that were sent within their topic''s window, and where the first one is. Expired rows are removed by the retention duty.';
 comment on table sluice.delayed is 'Messages that are not due yet. A row is here if and only if its message is neither in the log nor recalled. See the view sluice.delayed_messages.';
 comment on table sluice.done is 'Messages done in their handler''s transaction and not yet folded into the position.';
+comment on table sluice.drop_mark is 'How far a partition''s messages were dropped to make room. The highest row counts; others are removed by the retention duty.';
 comment on table sluice.duty is 'What one process at a time does for all. The session lock (1936487686, duty) picks it, the epoch fences it.';
 comment on table sluice.group_topic is 'How a group works on a topic. One that works on it in one way cannot work in another.';
 comment on table sluice.guard is 'What a topic refuses, forgets and bounds; a topic without a row does none of it. See the view sluice.guards.';
@@ -3611,6 +3970,7 @@ comment on table sluice.member is 'A process that consumes. It lives while its s
 comment on table sluice.migrations is 'The migrations that were applied to this database, one row each, written in the transaction of the migration.';
 comment on table sluice.outbox is 'Messages of transactions, on their way into the log. A row is here if and only if its message is not in the log.';
 comment on table sluice.pace is 'When a group with a rate limit may hand its next message over. (The generic cell rate algorithm, ITU-T I.371.)';
+comment on table sluice.passed_over is 'What a group passed over because it had been dropped, each message counted once. See the view sluice.drops.';
 comment on table sluice.pause is 'What hands over nothing at present: a group (topic null), a topic of it (partition null), or a partition.';
 comment on table sluice.redriven is 'Messages that one group handles once more, waiting beside the log for the owner of the position. See the view sluice.redriven_messages.';
 comment on table sluice.retry is 'Messages that failed and wait to be handed over again. Their position has passed them. See the view sluice.retries.';
@@ -3623,6 +3983,7 @@ comment on table sluice.topic is 'A topic: its number, its name and how it is ke
 comment on view sluice.audits is 'Sluice: who did what: redrive, discard, purge, edit, consume again, reset, shift, clone, pause, resume. Written in the transaction of the act.';
 comment on view sluice.dead_letters is 'Sluice: what a group could not handle: the message, where it was, why and after how many attempts.';
 comment on view sluice.delayed_messages is 'Sluice: messages that are not due yet; sluice.recall(id) takes one back.';
+comment on view sluice.drops is 'Sluice: how many messages each group passed over because they had been dropped to make room.';
 comment on view sluice.groups is 'Sluice: each group''s lag over all partitions of a topic.';
 comment on view sluice.guards is 'Sluice: topics that refuse, forget or bound, and how full they are.';
 comment on view sluice.half_messages is 'Sluice: messages that wait for commit or rollback, and what was decided within the last week.';

@@ -1,5 +1,6 @@
 import type { Pool } from "@sluice/store";
 import statement from "./sql/forget-expired.sql" with { type: "text" };
+import marksStatement from "./sql/forget-marks.sql" with { type: "text" };
 import refreshStatement from "./sql/refresh-depths.sql" with { type: "text" };
 
 /** Rows of one table that one step removes at most. */
@@ -9,6 +10,14 @@ const stepRows = 5_000;
 export async function forgetExpired(pool: Pool): Promise<void> {
   for (let gone = stepRows; gone === stepRows; ) {
     const rows = await pool.query<{ gone: number }>("forgetting what has expired", statement, [stepRows]);
+    gone = rows[0]?.gone ?? 0;
+  }
+}
+
+/** Removes marks of dropped messages that a higher one has replaced, in steps. */
+export async function forgetMarks(pool: Pool): Promise<void> {
+  for (let gone = stepRows; gone === stepRows; ) {
+    const rows = await pool.query<{ gone: number }>("forgetting marks of dropped messages", marksStatement, [stepRows]);
     gone = rows[0]?.gone ?? 0;
   }
 }

@@ -11,7 +11,7 @@ export {
 export { type DelayedMessages, Delays, insertDelayed, recallDelayed } from "./delays.ts";
 export { Doorbell, parseRing, type Ring } from "./doorbell.ts";
 export { Duty, type DutyOptions, type DutyRound, duties } from "./duty.ts";
-export { forgetExpired, refreshDepths } from "./forget.ts";
+export { forgetExpired, forgetMarks, refreshDepths } from "./forget.ts";
 export {
   GroupAdministration,
   type GroupStatus,
@@ -32,6 +32,7 @@ export type { KeptMessage } from "./kept-message.ts";
 export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } from "./members.ts";
 export { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 export { Pace } from "./pace.ts";
+export { PassedOver, type SharedPass } from "./passed-over.ts";
 export { type OwnedPosition, type RedrivenMessage, RedrivenMessages, type SettleOutcome } from "./redriven.ts";
 export { type GroupMode, type Registration, registerConsumer } from "./registration.ts";
 export { Relay } from "./relay.ts";

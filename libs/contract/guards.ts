@@ -19,12 +19,18 @@ export interface GuardOptions<Value> {
   readonly timeToLive?: Duration;
   /**
    * How many messages may wait: those that the slowest group has not done yet, or, without any group, those that are kept.
-   * A send beyond fails with QUEUE_FULL and writes nothing. From 1 to 1,000,000,000; default as many as the disk holds.
+   * From 1 to 1,000,000,000; default as many as the disk holds.
    */
   readonly maxDepth?: number;
-  /** What happens to a send beyond `maxDepth`. `"reject"`, the default, is the only one that there is. */
-  readonly overflow?: "reject";
+  /**
+   * What happens to a send beyond `maxDepth`. `"reject"`, the default: it fails with QUEUE_FULL and writes nothing.
+   * `"drop-oldest"`: it makes room, and groups pass over the oldest messages that they have not begun.
+   */
+  readonly overflow?: Overflow;
 }
+
+/** What a full topic does about a send. */
+export type Overflow = "reject" | "drop-oldest";
 
 /** What a sender may say of one message. */
 export interface MessageGuardOptions {
@@ -43,16 +49,18 @@ export interface TopicGuards<Value> {
   readonly by: ((value: Value) => string) | null;
   readonly timeToLiveMs: number | null;
   readonly maxDepth: number | null;
+  readonly overflow: Overflow;
 }
 
 /** The guards that options ask for, which must have none of {@link guardProblems}. */
 export function toGuards<Value>(options: GuardOptions<Value>): TopicGuards<Value> {
-  const { deduplicate, timeToLive, maxDepth } = options;
+  const { deduplicate, timeToLive, maxDepth, overflow } = options;
   return {
     deduplicateMs: deduplicate === undefined ? null : (parseDurationMs(deduplicate.window) ?? null),
     by: deduplicate?.by ?? null,
     timeToLiveMs: timeToLive === undefined ? null : (parseDurationMs(timeToLive) ?? null),
     maxDepth: maxDepth ?? null,
+    overflow: overflow ?? "reject",
   };
 }
 
@@ -78,7 +86,8 @@ export function guardProblems<Value>(options: GuardOptions<Value>): Problem[] {
     (Number.isInteger(maxDepth) &&
       maxDepth >= 1 &&
       maxDepth <= limits.topicDepth), "maxDepth", `must be a whole number from 1 to ${limits.topicDepth}`);
-  require(overflow === undefined || overflow === "reject", "overflow", 'must be "reject", the only way there is');
+  require(overflow === undefined ||
+    ["reject", "drop-oldest"].includes(overflow), "overflow", 'must be "reject" or "drop-oldest"');
   require(overflow === undefined || maxDepth !== undefined, "overflow", "has no meaning without maxDepth");
   return problems;
 }

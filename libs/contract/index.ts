@@ -34,7 +34,7 @@ export {
   numberForm,
 } from "./filter/node.ts";
 export { parseFilter, readFilter } from "./filter.ts";
-export type { Deduplication, GuardOptions, MessageGuardOptions, TopicGuards } from "./guards.ts";
+export type { Deduplication, GuardOptions, MessageGuardOptions, Overflow, TopicGuards } from "./guards.ts";
 export { type LoggingOptions, logging } from "./logging.ts";
 export { compose, type Middleware, middlewareProblem, type Next } from "./middleware.ts";
 export { murmur2 } from "./murmur2.ts";

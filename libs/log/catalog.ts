@@ -1,4 +1,4 @@
-import { type AnyTopic, basePartitions } from "@sluice/contract";
+import { type AnyTopic, basePartitions, type Overflow } from "@sluice/contract";
 import { limits, SluiceError } from "@sluice/kernel";
 import type { Pool } from "@sluice/store";
 import createQueueStatement from "./sql/create-queue.sql" with { type: "text" };
@@ -26,6 +26,9 @@ export interface StoredGuards {
   readonly deduplicateMs: number | null;
   readonly maxDepth: number | null;
   readonly timeToLiveMs: number | null;
+  readonly overflow: Overflow;
+  /** Whether messages are dropped to make room, or were: what consumes it has to ask {@link Log.droppedBelow}. */
+  readonly drops: boolean;
 }
 
 type TopicRow = {
@@ -37,6 +40,8 @@ type TopicRow = {
   deduplicate_ms: string | null;
   max_depth: string | null;
   time_to_live_ms: string | null;
+  overflow: Overflow | null;
+  drops: boolean;
 };
 
 /**
@@ -91,19 +96,26 @@ function guardsOf(row: TopicRow): StoredGuards {
     deduplicateMs: number(row.deduplicate_ms),
     maxDepth: number(row.max_depth),
     timeToLiveMs: number(row.time_to_live_ms),
+    overflow: row.overflow ?? "reject",
+    drops: row.drops,
   };
 }
 
 function changesGuards({ guards }: AnyTopic, row: TopicRow): boolean {
-  const { deduplicateMs, maxDepth, timeToLiveMs } = guards;
+  const { deduplicateMs, maxDepth, timeToLiveMs, overflow } = guards;
   if (deduplicateMs === null && maxDepth === null && timeToLiveMs === null) return false;
   const stored = guardsOf(row);
-  return stored.deduplicateMs !== deduplicateMs || stored.maxDepth !== maxDepth || stored.timeToLiveMs !== timeToLiveMs;
+  return (
+    stored.deduplicateMs !== deduplicateMs ||
+    stored.maxDepth !== maxDepth ||
+    stored.timeToLiveMs !== timeToLiveMs ||
+    stored.overflow !== overflow
+  );
 }
 
 async function guard(pool: Pool, topic: AnyTopic): Promise<TopicRow | undefined> {
-  const { deduplicateMs, maxDepth, timeToLiveMs } = topic.guards;
-  const parameters = [topic.name, deduplicateMs, maxDepth, timeToLiveMs];
+  const { deduplicateMs, maxDepth, timeToLiveMs, overflow } = topic.guards;
+  const parameters = [topic.name, deduplicateMs, maxDepth, timeToLiveMs, overflow];
   await pool.query(`guarding topic ${topic.name}`, guardTopicStatement, parameters);
   return await find(pool, topic);
 }

@@ -23,6 +23,8 @@ export interface Log {
   ends(partitions: readonly PartitionName[]): Promise<readonly PartitionEnds[]>;
   /** The first offset that was appended at a time (milliseconds since 1970) or later; the end when there is none. */
   offsetAt(partition: PartitionName, timeMs: number): Promise<number>;
+  /** Messages below were dropped to make room in a bounded topic: who has not begun them passes over them. 0: none were. */
+  droppedBelow(partition: PartitionName): Promise<number>;
   /** Closes segments that are old or large enough and drops those that retention no longer needs. */
   trim(topic: TopicEntry, bounds?: TrimBounds): Promise<TrimReport>;
 }

@@ -17,6 +17,7 @@ import type {
 } from "./log.ts";
 import { trimTopic } from "./retention.ts";
 import { SegmentReader } from "./segment-reader.ts";
+import droppedBelowStatement from "./sql/dropped-below.sql" with { type: "text" };
 import endsStatement from "./sql/ends.sql" with { type: "text" };
 import offsetAtStatement from "./sql/offset-at.sql" with { type: "text" };
 
@@ -81,6 +82,15 @@ export class PostgresLog implements Log {
       timeMs,
     ]);
     return Number(rows[0]?.offset ?? 0);
+  }
+
+  async droppedBelow({ topic, partition }: PartitionName): Promise<number> {
+    const rows = await this.#pool.query<{ below: string | null }>(
+      "looking for what was dropped",
+      droppedBelowStatement,
+      [topic, partition],
+    );
+    return Number(rows[0]?.below ?? 0);
   }
 
   trim(topic: TopicEntry, bounds: TrimBounds = {}): Promise<TrimReport> {

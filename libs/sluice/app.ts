@@ -9,7 +9,7 @@ import {
   type Schedule,
   type Stage,
 } from "@sluice/contract";
-import { type Duration, type Problem, parseDurationMs, problemsError, SluiceError } from "@sluice/kernel";
+import { type Duration, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { Pool } from "@sluice/store";
 import {
   HalfChecker,
@@ -223,15 +223,7 @@ function startChecking({ pool, logger }: Connection, options: AppOptions): HalfC
 async function openStage({ producer }: Connection, stage: Stage): Promise<OpenStage> {
   const topics = new Map<AnyTopic, Awaited<ReturnType<typeof producer.openTopic>>>();
   for (const topic of stage.targets) {
-    const opened = await producer.openTopic(topic);
-    const { deduplicateMs, maxDepth } = opened.entry.guards;
-    if (deduplicateMs !== null || maxDepth !== null) {
-      throw new SluiceError(
-        "INVALID_OPTIONS",
-        `topic ${topic.name} deduplicates or is bounded and is no target of a stage, whose outputs enter the log another way`,
-      );
-    }
-    topics.set(topic, opened);
+    topics.set(topic, await producer.openTopic(topic));
   }
   return { stage, topics };
 }

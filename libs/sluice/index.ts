@@ -62,6 +62,7 @@ export {
   matchesFilter,
   type Next,
   type Outgoing,
+  type Overflow,
   outgoing,
   type Partitioner,
   type PartitionerFactory,

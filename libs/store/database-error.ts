@@ -75,6 +75,15 @@ const unclassified: ServerEntry = { code: "DATABASE_ERROR", message: "The databa
 
 const byState: Readonly<Record<string, ServerEntry>> = {
   SL002: { code: "OUT_OF_SEQUENCE", message: "The append came before the one it must follow; nothing was written" },
+  SL016: {
+    code: "QUEUE_FULL",
+    message:
+      "A bounded topic has no room; nothing was written. Its consumers are slower than its senders; try again later",
+  },
+  SL017: {
+    code: "RECORD_TOO_LARGE",
+    message: "A transaction produces more messages to a bounded topic than that may ever hold; nothing was written",
+  },
   SL030: { code: "GROUP_ACTIVE", message: "The group is at work", quotable: true },
   SL031: { code: "UNKNOWN_GROUP", message: "There is no such group or position", quotable: true },
   SL033: { code: "UNKNOWN_TOPIC", message: "There is no such topic", quotable: true },

@@ -3,6 +3,7 @@ import {
   type Doorbell,
   Duty,
   forgetExpired,
+  forgetMarks,
   Pace,
   Relay,
   refreshDepths,
@@ -42,6 +43,7 @@ export function standForDuties(session: Session, owner: string, context: DutiesC
         await trimTopics(pool, log, logger);
         await new Pace(pool).forget(forgottenPaces);
         await forgetExpired(pool);
+        await forgetMarks(pool);
         await refreshDepths(pool);
         return retentionMs;
       },

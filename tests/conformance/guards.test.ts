@@ -243,7 +243,7 @@ test("[Q2][Q3][Q10] guards that cannot be meant are refused at their declaration
     deduplicate: { window: "8d", by: 7 },
     timeToLive: "soon",
     maxDepth: 0,
-    overflow: "drop-oldest",
+    overflow: "drop-newest",
   } as unknown as Parameters<typeof topic>[1];
   const error = thrownBy(() => topic("wrong", wrong));
   assert.equal(error.code, "INVALID_OPTIONS");

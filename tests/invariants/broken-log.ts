@@ -8,6 +8,7 @@ export function brokenLog(log: Log, wrong: Partial<Log>): Log {
     read: (request) => log.read(request),
     ends: (partitions) => log.ends(partitions),
     offsetAt: (partition, timeMs) => log.offsetAt(partition, timeMs),
+    droppedBelow: (partition) => log.droppedBelow(partition),
     trim: (topic) => log.trim(topic),
     ...wrong,
   };

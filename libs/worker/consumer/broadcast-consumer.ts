@@ -126,8 +126,8 @@ export class BroadcastConsumer implements DeliveryOwner {
   async #live(): Promise<void> {
     let hasReadAll = false;
     while (!this.#stopped) {
-      const from = this.#next;
-      const result = await this.#read(from, hasReadAll);
+      const from = this.entry.guards.drops ? await this.#passOver(this.#next) : this.#next;
+      const result = await this.#read(from, hasReadAll && from === this.#next);
       if (result === "stopped") return;
       const first = result.batches[0]?.baseOffset ?? result.next;
       if (first > from)
@@ -141,6 +141,20 @@ export class BroadcastConsumer implements DeliveryOwner {
       hasReadAll = !result.more;
       if (hasReadAll && !this.#stopped) await this.#wake.wait(60_000);
     }
+  }
+
+  /** Where to read on: in a topic that drops messages, past those. */
+  async #passOver(from: number): Promise<number> {
+    const { log, logger } = this.#context;
+    const place = { topic: this.entry.number, partition: this.partition };
+    const to = await this.#insist("looking for what was dropped", () => log.droppedBelow(place));
+    if (to === "stopped" || to <= from) return from;
+    logger.log("warn", "messages were dropped before this member had seen them: the topic was full", {
+      ...this.#names(),
+      messages: to - from,
+      to,
+    });
+    return to;
   }
 
   async #handOver(batches: readonly ReadBatch[], from: number): Promise<void> {

@@ -5,6 +5,7 @@ import { Signal, SluiceError } from "@sluice/kernel";
 import type { ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { offsetOf, RecordCursor } from "../stage/record-cursor.ts";
 import type { StageRunner } from "../stage/stage-runner.ts";
+import { DroppedMessages } from "./dropped-messages.ts";
 import { Expiry } from "./expiry.ts";
 import { FailurePolicy } from "./failure-policy.ts";
 import { HandOutReserve } from "./hand-out-reserve.ts";
@@ -41,6 +42,8 @@ export class PartitionConsumer implements RedrivenHome {
   readonly #keeper: RetryKeeper;
   readonly #runner: TaskRunner;
   readonly #reserve: HandOutReserve;
+  /** Set where a full topic drops messages. */
+  readonly #dropped: DroppedMessages | undefined;
   /** Messages below are handed over one by one, each noted before. */
   readonly #suspectTo: number;
   /** Whether it hands over anything at present. */
@@ -54,7 +57,7 @@ export class PartitionConsumer implements RedrivenHome {
   /** Whether the last read found no more after it. */
   #hasReadAll = false;
   #explicitNext: number;
-  /** The last range that the filter kept back. */
+  /** The last range that was passed over. */
   #passed: OffsetRange = [0, 0];
   #committedNext: number;
   #committedRanges = "";
@@ -100,6 +103,7 @@ export class PartitionConsumer implements RedrivenHome {
       onRoom: () => this.#wake.raise(),
     });
     this.#reserve = new HandOutReserve(taken.nextOffset);
+    this.#dropped = this.entry.guards.drops ? new DroppedMessages(context, this, this.#progress) : undefined;
     this.#suspectTo = taken.crashes > this.#toleratedCrashes ? taken.suspectTo : 0;
     this.pause = new PartitionPause(context, this, this.#runner.queue);
     this.redriven = new RedrivenSource(context, this, this.#runner.queue);
@@ -218,7 +222,7 @@ export class PartitionConsumer implements RedrivenHome {
       const from = this.#fetchOffset;
       this.#fetchOffset = result.next;
       this.#skipDropped(from, result);
-      if (this.consumer.filter !== undefined) this.#passOver(from, result);
+      if (this.consumer.filter !== undefined) for (const range of passedOver(result, from)) this.passOver(...range);
       this.#hasReadAll = !result.more;
       if (result.more) reading = this.#read();
       if (result.next > this.#reserve.end) await this.#reserveMore();
@@ -262,14 +266,12 @@ export class PartitionConsumer implements RedrivenHome {
     this.#progress.skipTo(first);
   }
 
-  /** What the filter kept back is done. With explicit commits it is so together with the message before it. */
-  #passOver(from: number, result: ReadResult): void {
-    for (const [first, end] of passedOver(result, from)) {
-      this.#progress.passOver(first, end);
-      if (first === this.#passed[1]) this.#passed = [this.#passed[0], end];
-      else this.#passed = [first, end];
-      this.#commitUpTo(this.#explicitNext);
-    }
+  /** What the filter kept back, or was dropped, is done. With explicit commits it is so together with the message before it. */
+  passOver(first: number, end: number): void {
+    this.#progress.passOver(first, end);
+    if (first === this.#passed[1]) this.#passed = [this.#passed[0], end];
+    else this.#passed = [first, end];
+    this.#commitUpTo(this.#explicitNext);
   }
 
   /** With `commit: "explicit"`, all below `next` is to be written as done, and what the filter kept back right above it. */
@@ -280,8 +282,11 @@ export class PartitionConsumer implements RedrivenHome {
 
   async #read(): Promise<ReadResult> {
     const { filter } = this.consumer;
-    const from = this.#fetchOffset;
-    const place = { topic: this.entry, partition: this.partition, from, isNext: this.#hasReadAll };
+    const expected = this.#fetchOffset;
+    const from = this.#dropped === undefined ? expected : await this.#dropped.pass(expected);
+    this.#fetchOffset = from;
+    const isNext = this.#hasReadAll && from === expected;
+    const place = { topic: this.entry, partition: this.partition, from, isNext };
     const read = () => this.#context.log.read(filter === undefined ? place : { ...place, filter });
     const result = await this.#insist("reading", read);
     return result === "stopped" ? { batches: [], next: from, more: false } : result;
@@ -291,6 +296,7 @@ export class PartitionConsumer implements RedrivenHome {
   async #admitTogether(stage: StageRunner, cursor: RecordCursor): Promise<void> {
     while (!this.#stopped) {
       await this.#untilTurn();
+      if (this.#dropped?.isDue(cursor.next) === true) await this.#dropped.pass(cursor.next);
       const places = cursor.take(stage.size, (offset) => this.#progress.isDone(offset));
       if (places.length === 0) return;
       const isOrdinary = places.every(
@@ -303,6 +309,7 @@ export class PartitionConsumer implements RedrivenHome {
       if (outcome === "done") for (const place of places) this.#progress.done(offsetOf(place));
       if (outcome === "fenced") this.fence();
       for (const place of outcome === "left" ? places : []) {
+        await stage.ready(this.#context.clock, this.signal);
         if (!this.#stopped) await this.#admit(place.batch, offsetOf(place), offsetOf(place) + 1);
       }
     }
@@ -321,6 +328,7 @@ export class PartitionConsumer implements RedrivenHome {
     for (let index = Math.max(0, from - batch.baseOffset); index < end && !this.#stopped; index += 1) {
       const offset = batch.baseOffset + index;
       if (this.#progress.isDone(offset)) continue;
+      if (this.#dropped?.isDue(offset) === true && (await this.#dropped.pass(offset)) > offset) continue;
       if (this.redriven.waitsForTurn || this.pause.isOn) await this.#untilTurn();
       const attempt = offset < this.#suspectTo ? await this.#noteSuspicious(offset) : 1;
       if (this.#stopped) return;

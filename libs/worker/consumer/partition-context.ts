@@ -1,4 +1,4 @@
-import type { DatabaseClock, GroupPosition, Groups, Retries } from "@sluice/broker";
+import type { DatabaseClock, GroupPosition, Groups, PassedOver, Retries } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import type { Log, TopicEntry } from "@sluice/log";
 import type { StageRunner } from "../stage/stage-runner.ts";
@@ -13,6 +13,7 @@ export interface PartitionConsumerContext extends PauseContext, DeliveryServices
   readonly log: Log;
   readonly groups: Groups;
   readonly retries: Retries;
+  readonly passedOver: PassedOver;
   readonly databaseClock: DatabaseClock;
   /** Writes the positions of these now; rejects with FENCED for one that has another owner. */
   readonly commitNow: (consumer: PartitionConsumer) => Promise<void>;

@@ -60,6 +60,19 @@ export class Progress {
     this.#advance();
   }
 
+  /** What of `from` up to `to` is not done. */
+  undone(from: number, to: number): readonly OffsetRange[] {
+    const undone: OffsetRange[] = [];
+    let at = Math.max(from, this.#next);
+    for (const [first, end] of this.ranges()) {
+      if (first >= to) break;
+      if (first > at) undone.push([at, first]);
+      at = Math.max(at, end);
+    }
+    if (at < to) undone.push([at, to]);
+    return undone;
+  }
+
   /** What is done above `next`, as ranges. */
   ranges(): readonly OffsetRange[] {
     if (this.#recent.size > 0) {

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers";
-import { type Groups, type Lease, removeDeadMembers, SharedLeases, SharedRetries } from "@sluice/broker";
+import { type Groups, type Lease, PassedOver, removeDeadMembers, SharedLeases, SharedRetries } from "@sluice/broker";
 import { type AnyConsumer, compose, type Handler, laneOf } from "@sluice/contract";
 import { Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, TopicEntry } from "@sluice/log";
@@ -222,6 +222,7 @@ export class SharedConsumer {
     if (positions.length === 0) return [];
     // Taken off before the call: a doorbell that rings meanwhile puts them back.
     for (const position of positions) this.#hopeful.delete(position);
+    if (this.entry.guards.drops) await this.#passOver(positions);
     return await this.#leases.lease(this.#home.member, positions, most);
   }
 
@@ -232,6 +233,7 @@ export class SharedConsumer {
       const wanted = inUrgency(this.#urgent, this.#turn, (position) => this.#hopeful.has(position));
       if (wanted.length === 0) break;
       const hopeful = wanted.filter((position) => this.#hopeful.delete(position));
+      if (this.entry.guards.drops) await this.#passOver(wanted);
       const { found, leases } = await this.#leases.leaseUrgent(this.#home.member, wanted, count, most);
       // Those behind the last one were not looked at.
       const looked = found.length < count ? wanted.length : wanted.indexOf(found.at(-1) ?? -1) + 1;
@@ -239,6 +241,19 @@ export class SharedConsumer {
       if (leases.length > 0) return leases;
     }
     return [];
+  }
+
+  /** What was dropped and nobody has leased is not leased any more. */
+  async #passOver(positions: readonly number[]): Promise<void> {
+    for (const { position, from, to } of await new PassedOver(this.#context.pool).passShared(positions)) {
+      const partition = this.#partitionOf.get(position);
+      this.#context.logger.log("warn", "messages were dropped before this group had begun them: the topic was full", {
+        ...this.#names(),
+        partition,
+        messages: to - from,
+        to,
+      });
+    }
   }
 
   /** Positions that may have more, in turn. */

@@ -183,6 +183,12 @@ export class GuardedProducer extends TopicProducer {
 
   #full(count: number, room: number): SluiceError {
     const { name, guards } = this.entry;
+    if (count > room && guards.overflow === "drop-oldest") {
+      return new SluiceError(
+        "QUEUE_FULL",
+        `topic ${name} may hold ${room} messages, fewer than the ${count} of this batch; nothing was sent or dropped. Send them in smaller batches.`,
+      );
+    }
     return new SluiceError(
       "QUEUE_FULL",
       `topic ${name} may hold ${guards.maxDepth ?? 0} messages and has room for ${room}, not for ${count}; nothing was sent. Its consumers are slower than its senders; try again later.`,

@@ -288,12 +288,6 @@ export class Producer {
     const due = dueOf(topic.name, options);
     if (due === undefined) throw new SluiceError("INTERNAL", "a message without a due time was to be delayed");
     const producer = await this.openTopic(topic);
-    if (isGuarded(producer.entry)) {
-      throw new SluiceError(
-        "INVALID_OPTIONS",
-        `topic ${topic.name} deduplicates or is bounded, which is decided when a message enters the log; it takes no delayed ones. Nothing was sent.`,
-      );
-    }
     const records = values.map((value) => encodeRecord(topic, value, options));
     const partitions = producer.pickPartitions(records, options.partition);
     const now = performance.now();

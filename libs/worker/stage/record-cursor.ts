@@ -26,6 +26,14 @@ export class RecordCursor {
     this.#index = Math.max(0, from - (batches[0]?.baseOffset ?? from));
   }
 
+  /** The offset of the next record, done or not; where the last batch ends when there is none. */
+  get next(): number {
+    const batch = this.#batches[this.#at];
+    const last = this.#batches.at(-1);
+    if (batch === undefined) return last === undefined ? 0 : last.baseOffset + last.count;
+    return batch.baseOffset + this.#index;
+  }
+
   /** The next records that are not done, at most `most` of them; none at the end. */
   take(most: number, isDone: (offset: number) => boolean): RecordPlace[] {
     const taken: RecordPlace[] = [];

@@ -22,7 +22,7 @@ function outputsTo(partitions: number): StageOutputs {
           partitions,
           priorities: 1,
           encoding: "json",
-          guards: { deduplicateMs: null, maxDepth: null, timeToLiveMs: null },
+          guards: { deduplicateMs: null, maxDepth: null, timeToLiveMs: null, overflow: "reject", drops: false },
         },
         pickPartition: (_, wanted) => wanted ?? 0,
       },

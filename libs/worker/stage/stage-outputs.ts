@@ -1,7 +1,7 @@
 import { type AnyTopic, isOutgoing, type Outgoing, outgoing, type Stage } from "@sluice/contract";
 import { limits, SluiceError } from "@sluice/kernel";
 import type { TopicEntry } from "@sluice/log";
-import { encodeRecord } from "../producer/encode.ts";
+import { encodeRecord, withMessageId } from "../producer/encode.ts";
 import type { Destined } from "../producer/topic-producer.ts";
 
 /** A topic that a stage produces to. */
@@ -95,7 +95,9 @@ export class StageOutputs {
         `stage ${this.#stage.consumer.group} does not name topic ${topic.name} in "to"`,
       );
     }
-    const { key, value: text, attributes, priority } = encodeRecord(topic, value, options);
+    const encoded = encodeRecord(topic, value, options);
+    const { key, value: text, priority } = encoded;
+    const attributes = withMessageId(encoded);
     this.#count += 1;
     this.#characters += text.length;
     if (this.#count > limits.stageRecords || this.#characters > limits.stageCharacters) {
@@ -114,7 +116,7 @@ export class StageOutputs {
     const record = {
       key,
       value: text,
-      attributes: `${attributes === null ? "{" : `${attributes.slice(0, -1)},`}"id":"${id}"}`,
+      attributes: `${attributes === "null" ? "{" : `${attributes.slice(0, -1)},`}"id":"${id}"}`,
     };
     if (records === undefined) byPartition.set(partition, [record]);
     else records.push(record);

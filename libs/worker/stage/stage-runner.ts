@@ -1,7 +1,10 @@
 import type { Doorbell } from "@sluice/broker";
 import type { AnyConsumer, AnyTopic, HandlerContext, HandlerTransaction, Stage, StageInput } from "@sluice/contract";
-import { isSluiceError, type Logger, SluiceError, toError } from "@sluice/kernel";
+import { type Clock, isSluiceError, type Logger, SluiceError, toError } from "@sluice/kernel";
 import type { HandlerTransactions, OpenTransaction } from "../consumer/handler-transaction.ts";
+import { pause } from "../consumer/pause.ts";
+import { isGuarded } from "../producer/guarded-producer.ts";
+import { appendGuardedWithin } from "./append-guarded-within.ts";
 import { appendWithin } from "./append-within.ts";
 import { offsetOf, type RecordPlace } from "./record-cursor.ts";
 import { SharedInput } from "./stage-input.ts";
@@ -23,6 +26,9 @@ export interface StageHome {
   readonly logger: Logger;
 }
 
+/** How long a message waits that found a bounded topic full, and with it those that come after it. */
+const fullPauseMs = 100;
+
 type Rings = readonly { readonly topic: number; readonly partitions: readonly number[] }[];
 
 /**
@@ -42,12 +48,20 @@ export class StageRunner {
   /** By offset: what to ring for once the message's own transaction has committed. */
   readonly #unrung = new Map<number, Rings>();
   #size = 1;
+  /** When a message found a topic full that it produces to, and none has found room since. */
+  #fullAt = Number.NEGATIVE_INFINITY;
 
   constructor({ stage, topics }: OpenStage, home: StageHome) {
     this.#stage = stage;
     this.#topics = topics;
     this.#home = home;
     this.consumer = { ...stage.consumer, handler: (context) => this.#handleOne(context) };
+  }
+
+  /** Resolves when a message may be handled by itself: not while the last one found a bounded topic full a moment ago. */
+  async ready(clock: Clock, signal: AbortSignal): Promise<void> {
+    const waitMs = this.#fullAt + fullPauseMs - performance.now();
+    if (waitMs > 0) await pause(clock, waitMs, signal);
   }
 
   /** Messages that may be handled together now. */
@@ -116,7 +130,15 @@ export class StageRunner {
     this.#unrung.delete(context.offset);
     // Also when there is nothing to append: the position commits with it, so that the stage is exact either way.
     const transaction = { tx: (await tx()) as OpenTransaction["tx"] };
-    this.#unrung.set(context.offset, await this.#append(transaction, appends));
+    try {
+      this.#unrung.set(context.offset, await this.#append(transaction, appends));
+      this.#fullAt = Number.NEGATIVE_INFINITY;
+    } catch (error) {
+      if (!isSluiceError(error, "QUEUE_FULL")) throw error;
+      // Nobody's failure: it costs no attempt, and undoes the transaction.
+      this.#fullAt = performance.now();
+      context.release(fullPauseMs);
+    }
   }
 
   async #map(inputs: readonly StageInput<unknown>[], tx: () => Promise<HandlerTransaction>): Promise<StageOutputs> {
@@ -137,7 +159,7 @@ export class StageRunner {
       const topic = append.topic.number;
       const partitions = append.entries.map(({ partition }) => partition);
       const riding = this.#home.doorbell.tryRide(topic, partitions);
-      await appendWithin(tx, append, riding);
+      await (isGuarded(append.topic) ? appendGuardedWithin : appendWithin)(tx, append, riding);
       if (riding === null) rings.push({ topic, partitions });
     }
     return rings;

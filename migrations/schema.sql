@@ -370,6 +370,22 @@ create table sluice.redriven (
   constraint redriven_position FOREIGN KEY ("position") REFERENCES sluice."position"("position") ON DELETE CASCADE
 ) with (fillfactor=80);
 
+create table sluice.reply (
+  inbox text collate "C" not null,
+  correlation text collate "C" not null,
+  value text,
+  failure text,
+  dropped integer default 0 not null,
+  replied_at timestamp with time zone default clock_timestamp() not null,
+  expires_at timestamp with time zone not null,
+  constraint reply_pkey PRIMARY KEY (inbox, correlation),
+  constraint reply_correlation_size CHECK (((octet_length(correlation) >= 1) AND (octet_length(correlation) <= 128))),
+  constraint reply_failure_known CHECK ((failure = ANY (ARRAY['exhausted'::text, 'rejected'::text, 'schema'::text, 'expired'::text]))),
+  constraint reply_inbox_form CHECK ((inbox ~ '^[A-Za-z0-9._-]{1,50}$'::text)),
+  constraint reply_one_outcome CHECK (((value IS NULL) <> (failure IS NULL))),
+  constraint reply_value_size CHECK ((octet_length(value) <= 1048576))
+);
+
 create table sluice.retry (
   "position" integer not null,
   "offset" bigint not null,
@@ -505,6 +521,7 @@ CREATE INDEX half_message_decided ON sluice.half_message USING btree (decided_at
 CREATE INDEX half_message_due ON sluice.half_message USING btree (check_at) WHERE (state = 'prepared'::text);
 CREATE INDEX idempotence_expires_at ON sluice.idempotence USING btree (expires_at);
 CREATE INDEX position_topic ON sluice."position" USING btree (topic, partition);
+CREATE INDEX reply_expires_at ON sluice.reply USING btree (expires_at);
 CREATE INDEX shared_retry_due ON sluice.shared_retry USING btree ("position", due);
 
 -- Views
@@ -776,6 +793,16 @@ create view sluice.redriven_messages as
      JOIN sluice.consumer_group g USING ("group"))
      JOIN sluice.topic t USING (topic));
 
+create view sluice.replies as
+ SELECT inbox,
+    correlation,
+    (value)::json AS value,
+    failure,
+    dropped,
+    replied_at,
+    expires_at
+   FROM sluice.reply r;
+
 create view sluice.retries as
  SELECT g.name AS "group",
     t.name AS topic,
@@ -908,6 +935,29 @@ begin
   select p_topic, m.message
   from json_array_elements(p_messages) with ordinality m(message, number)
   where v_answers[m.number] like 'f:%' order by m.number;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.answer(p_replies json, p_ring boolean)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_reply record;
+  v_kept integer := 0;
+begin
+  for v_reply in
+    select r.reply ->> 'inbox' as inbox, r.reply ->> 'correlation' as correlation, (r.reply ->> 'withinMs')::bigint as within_ms,
+      (r.reply -> 'value')::text as value, r.reply ->> 'failure' as failure
+    from json_array_elements(p_replies) with ordinality as r(reply, number)
+    order by r.reply ->> 'inbox' collate "C", r.reply ->> 'correlation' collate "C", r.number
+  loop
+    if sluice.keep_reply(v_reply.inbox, v_reply.correlation, v_reply.within_ms, v_reply.value, v_reply.failure) then
+      v_kept := v_kept + 1;
+      if p_ring then perform pg_notify('sluice_inbox_' || v_reply.inbox, v_reply.correlation); end if;
+    end if;
+  end loop;
+  return v_kept;
 end $function$
 ;
 
@@ -2178,6 +2228,21 @@ BEGIN ATOMIC
 END
 ;
 
+CREATE OR REPLACE FUNCTION sluice.forget_replies(p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_gone integer;
+begin
+  delete from sluice.reply where ctid = any (array(
+    select ctid from sluice.reply where expires_at < clock_timestamp() order by expires_at limit p_limit for update skip locked));
+  get diagnostics v_gone = row_count;
+  return v_gone;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.group_number(p_name text)
  RETURNS integer
  LANGUAGE plpgsql
@@ -2253,6 +2318,21 @@ CREATE OR REPLACE FUNCTION sluice.is_paused(p_group integer, p_topic integer, p_
  LANGUAGE sql
  STABLE
 RETURN (EXISTS (SELECT FROM sluice.pause s WHERE ((s."group" = is_paused.p_group) AND ((s.topic IS NULL) OR (s.topic = is_paused.p_topic)) AND ((s.partition IS NULL) OR (s.partition = is_paused.p_partition)))))
+;
+
+CREATE OR REPLACE FUNCTION sluice.keep_reply(p_inbox text, p_correlation text, p_within_ms bigint, p_value text, p_failure text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into sluice.reply (inbox, correlation, value, failure, expires_at)
+  values (p_inbox, p_correlation, p_value, p_failure,
+    clock_timestamp() + make_interval(secs => least(greatest(p_within_ms, 1), 3600000) / 1000.0))
+  on conflict on constraint reply_pkey do nothing;
+  if found then return true; end if;
+  update sluice.reply r set dropped = r.dropped + 1 where r.inbox = p_inbox and r.correlation = p_correlation;
+  return false;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.lane_of(p_topic sluice.topic, p_key text, p_partition integer, p_priority integer)
@@ -3287,6 +3367,33 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.reply(headers json, value json, failure text DEFAULT NULL::text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_inbox text := reply.headers ->> 'reply-to';
+  v_correlation text := reply.headers ->> 'correlation-id';
+  v_within text := reply.headers ->> 'reply-within-ms';
+  v_kept boolean;
+begin
+  if v_inbox is null then return false; end if;
+  if v_correlation is null then
+    raise exception 'sluice: the header reply-to asks for an answer, and the header correlation-id is missing' using errcode = '22023';
+  end if;
+  if (reply.value is null) = (reply.failure is null) then
+    raise exception 'sluice: an answer is a value or a failure, one of the two'
+      using errcode = '22023', hint = 'Answer with the JSON null: ''null''.';
+  end if;
+  -- A text that Postgres cannot show would make the view sluice.replies fail for whoever reads it.
+  perform reply.value::jsonb;
+  v_kept := sluice.keep_reply(v_inbox, v_correlation, case when v_within ~ '^[0-9]{1,10}$' then v_within::bigint else 30000 end,
+    reply.value::text, reply.failure);
+  if v_kept then perform pg_notify('sluice_inbox_' || v_inbox, v_correlation); end if;
+  return v_kept;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.reserve_pace(p_group integer, p_topic integer, p_key text, p_count integer, p_interval_ms double precision)
  RETURNS double precision
  LANGUAGE plpgsql
@@ -3790,6 +3897,17 @@ comment on column sluice.redriven.attempts is 'How often it was handed to a hand
 comment on column sluice.redriven.dead_letter is 'The dead letter that it was, whose number it keeps should it die again; null when it was taken from the log.';
 comment on column sluice.redriven_messages.attempts is 'How often it was handed to a handler since then.';
 comment on column sluice.redriven_messages.dead_letter is 'The dead letter that it was; null when it was taken from the log.';
+comment on column sluice.replies.correlation is 'Which question it answers: the message''s header correlation-id.';
+comment on column sluice.replies.dropped is 'Answers to the same question that came later and were dropped.';
+comment on column sluice.replies.expires_at is 'When nobody can be waiting for it any more; it is removed soon after.';
+comment on column sluice.replies.failure is 'Why there will be no answer. exhausted: the last attempt failed. rejected: the handler refused the message. schema: it does not fit the topic''s schema. expired: its time to live was over.';
+comment on column sluice.replies.inbox is 'Who asked: the message''s header reply-to.';
+comment on column sluice.replies.value is 'The answer; null when there will be none.';
+comment on column sluice.reply.correlation is 'Which question it answers: the message''s header correlation-id.';
+comment on column sluice.reply.dropped is 'Answers to the same question that came after this one and were dropped.';
+comment on column sluice.reply.failure is 'Why there will be no answer; then value is null.';
+comment on column sluice.reply.inbox is 'Who asked: the message''s header reply-to. Rung for on the channel sluice_inbox_<inbox>, with the correlation as payload.';
+comment on column sluice.reply.value is 'The answer as JSON, in the spelling of whoever gave it.';
 comment on column sluice.retries.attempt is 'How often it was handed over.';
 comment on column sluice.retries.blocks is 'partition: nothing of its partition is handed over meanwhile. key: nothing of its key. nothing: all else goes on.';
 comment on column sluice.retries.due is 'When it will be handed over again; null while it is in a handler''s hands.';
@@ -3823,6 +3941,7 @@ comment on column sluice.topics.priorities is 'How many priorities its messages 
 comment on function sluice.acknowledge_leases(bigint[],integer[],text[],bigint) is 'Writes what is done of leases; returns those that were accepted.';
 comment on function sluice.actor() is 'Internal: who acts, for the audit.';
 comment on function sluice.admit(integer,json) is 'Internal: lets messages into the log past their topic''s guard, or holds them.';
+comment on function sluice.answer(json,boolean) is 'Internal: keeps answers to messages that asked for one.';
 comment on function sluice.append_alone(integer,json) is 'Internal: a guarded append of messages that have nothing to do with each other.';
 comment on function sluice.append_guarded(integer,json,bigint,bigint,text,text) is 'Internal: appends to a topic that deduplicates or is bounded.';
 comment on function sluice.append_guarded_within(integer,json,text) is 'Internal: appends within a stage''s transaction to a guarded topic.';
@@ -3870,12 +3989,14 @@ comment on function sluice.fold_done(integer,int8multirange) is 'Internal: count
 comment on function sluice.forget_expired(integer) is 'Removes expired message ids, answers and keys, in a step of bounded size.';
 comment on function sluice.forget_marks(integer) is 'Internal: removes marks that a higher one has replaced.';
 comment on function sluice.forget_pace(integer) is 'Internal: forgets limits of keys that are idle.';
+comment on function sluice.forget_replies(integer) is 'Internal: removes expired answers, in a step of bounded size.';
 comment on function sluice.group_number(text) is 'Internal: the number of a group; refuses a name that is none.';
 comment on function sluice.guard_topic(text,bigint,bigint,bigint,text) is 'Sets what a topic refuses, forgets and bounds: select sluice.guard_topic(''jobs'', max_depth => 1000, overflow => ''drop-oldest'').';
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
 comment on function sluice.is_guarded(integer) is 'Internal: whether a topic deduplicates or is bounded.';
 comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position.';
 comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
+comment on function sluice.keep_reply(text,text,bigint,text,text) is 'Internal: keeps an answer unless there is one already.';
 comment on function sluice.lane_of(sluice.topic,text,integer,integer) is 'Internal: the partition of the log for a message of a priority.';
 comment on function sluice.lease_ranges(integer,integer[],integer,bigint) is 'Leases a member of a shared group the next range of each position.';
 comment on function sluice.let_held_in(integer) is 'Internal: lets messages in that wait because their topic was full.';
@@ -3918,6 +4039,7 @@ comment on function sluice.relay(bigint,pg_snapshot,integer) is 'Internal: moves
 comment on function sluice.release_leases(bigint[]) is 'Gives leases back.';
 comment on function sluice.release_position(integer,bigint) is 'Gives a position back.';
 comment on function sluice.remove_schedule(text) is 'Removes a schedule for good, unless an app that still declares it starts.';
+comment on function sluice.reply(json,json,text) is 'Answers a message that asked for it, within your transaction: select sluice.reply(headers, value => ''{"a":1}'') from topics.t where …';
 comment on function sluice.reserve_pace(integer,integer,text,integer,double precision) is 'Internal: reserves messages of a group with a rate limit.';
 comment on function sluice.reset_position(text,text,text,integer[],boolean,boolean) is 'Moves a group''s position to an offset or a time: select * from sluice.reset_position(''welcome'', ''signups'', ''earliest'', dry_run => true).';
 comment on function sluice.resume_group(text,text,integer) is 'Ends the pauses of a group: select sluice.resume_group(''welcome'').';
@@ -3944,6 +4066,7 @@ comment on function sluice.write_audit(text,text,json) is 'Internal: notes an ac
 comment on index sluice.delayed_due is 'What is due next, and in which order.';
 comment on index sluice.half_message_decided is 'Finds what is to be forgotten.';
 comment on index sluice.half_message_due is 'Finds what is to be asked about.';
+comment on index sluice.reply_expires_at is 'For forgetting what nobody waits for any more.';
 comment on schema sluice is 'Sluice, a message broker inside Postgres: its tables, views and functions.';
 comment on schema sluice_log is 'Sluice: the tables and append functions of topics, named by topic number. Read topics.<name> instead.';
 comment on schema topics is 'Sluice: a view per topic that shows its messages one by one.';
@@ -3973,6 +4096,7 @@ comment on table sluice.pace is 'When a group with a rate limit may hand its nex
 comment on table sluice.passed_over is 'What a group passed over because it had been dropped, each message counted once. See the view sluice.drops.';
 comment on table sluice.pause is 'What hands over nothing at present: a group (topic null), a topic of it (partition null), or a partition.';
 comment on table sluice.redriven is 'Messages that one group handles once more, waiting beside the log for the owner of the position. See the view sluice.redriven_messages.';
+comment on table sluice.reply is 'The first answer to each message that asked for one, until it expires. See the view sluice.replies.';
 comment on table sluice.retry is 'Messages that failed and wait to be handed over again. Their position has passed them. See the view sluice.retries.';
 comment on table sluice.schedule is 'What is sent by the clock. See the view sluice.schedules.';
 comment on table sluice.segment is 'A slice of a topic in time: sluice_log.topic_<topic>_segment_<segment>. The highest one is appended to.';
@@ -3995,6 +4119,7 @@ comment on view sluice.partitions is 'Sluice: where the log of each partition be
 comment on view sluice.pauses is 'Sluice: what hands over nothing at present: groups (topic null), topics of a group (partition null), or partitions.';
 comment on view sluice.pending is 'Sluice: what members of shared groups have in hand, by range: handed out or about to be, and not acknowledged.';
 comment on view sluice.redriven_messages is 'Sluice: messages that a group handles once more and that wait for it: redriven dead letters, and what was to be consumed again.';
+comment on view sluice.replies is 'Sluice: answers to messages that asked for one, until they expire.';
 comment on view sluice.retries is 'Sluice: messages that failed and wait to be handed over again, and what waits for them.';
 comment on view sluice.schedules is 'Sluice: what is sent by the clock, when it runs next and when it ran last.';
 comment on view sluice.shared_retries is 'Sluice: messages of shared groups that failed and wait for their next attempt, or are in hand again.';

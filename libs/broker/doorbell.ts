@@ -1,6 +1,8 @@
+import type { Asked } from "@sluice/contract";
 import { type Logger, toError } from "@sluice/kernel";
 import { type Pool, textArrayLiteral } from "@sluice/store";
 import ringStatement from "./sql/ring.sql" with { type: "text" };
+import ringRepliesStatement from "./sql/ring-replies.sql" with { type: "text" };
 
 /**
  * What a doorbell says: these partitions have something new, the outbox has, a delayed message is due soon, a schedule has
@@ -46,6 +48,7 @@ export class Doorbell {
   readonly #waiting = new Map<number, Set<number>>();
   readonly #rungAt = new Map<number, number>();
   readonly #groups = new Set<number>();
+  #replies: Pick<Asked, "inbox" | "correlation">[] = [];
   #ringing: Promise<void> | undefined;
 
   constructor(pool: Pool, logger: Logger) {
@@ -82,6 +85,12 @@ export class Doorbell {
     this.#start();
   }
 
+  /** Answers were committed that did not ring by themselves. */
+  ringReplies(replies: Iterable<Pick<Asked, "inbox" | "correlation">>): void {
+    this.#replies.push(...replies);
+    this.#start();
+  }
+
   /** Resolves when everything asked for so far has rung. */
   async idle(): Promise<void> {
     while (this.#ringing !== undefined) await this.#ringing;
@@ -96,10 +105,11 @@ export class Doorbell {
   }
 
   async #run(): Promise<void> {
-    while (this.#waiting.size > 0 || this.#groups.size > 0) {
+    while (this.#waiting.size > 0 || this.#groups.size > 0 || this.#replies.length > 0) {
+      if (this.#replies.length > 0) await this.#ringWhoAsked(this.#replies.splice(0));
       const due = this.#takeDue();
-      if (due.length > 0) await this.#ring(due);
-      else await new Promise<void>((resolve) => setTimeout(resolve, trailingMs));
+      if (due.length > 0) await this.#ring([textArrayLiteral(due)]);
+      else if (this.#waiting.size > 0) await new Promise<void>((resolve) => setTimeout(resolve, trailingMs));
     }
     // In the same turn as the look that found nothing waiting, or a ring asked for in between would be lost.
     this.#ringing = undefined;
@@ -118,9 +128,14 @@ export class Doorbell {
     return payloads;
   }
 
-  async #ring(payloads: readonly string[]): Promise<void> {
+  async #ringWhoAsked(replies: readonly Pick<Asked, "inbox" | "correlation">[]): Promise<void> {
+    const [inboxes, correlations] = [replies.map(({ inbox }) => inbox), replies.map(({ correlation }) => correlation)];
+    await this.#ring([inboxes, correlations].map(textArrayLiteral), ringRepliesStatement);
+  }
+
+  async #ring(lists: readonly string[], statement = ringStatement): Promise<void> {
     try {
-      await this.#pool.query("ringing the doorbell", ringStatement, [textArrayLiteral(payloads)]);
+      await this.#pool.query("ringing the doorbell", statement, lists);
     } catch (error) {
       this.#logger.log("debug", "a doorbell did not ring; readers will find the records when they poll", {
         error: toError(error),

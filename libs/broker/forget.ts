@@ -1,16 +1,19 @@
 import type { Pool } from "@sluice/store";
 import statement from "./sql/forget-expired.sql" with { type: "text" };
 import marksStatement from "./sql/forget-marks.sql" with { type: "text" };
+import forgetRepliesStatement from "./sql/forget-replies.sql" with { type: "text" };
 import refreshStatement from "./sql/refresh-depths.sql" with { type: "text" };
 
 /** Rows of one table that one step removes at most. */
 const stepRows = 5_000;
 
-/** Removes message ids, answers and keys that have expired, in steps, each a transaction of its own. */
+/** Removes message ids, appends' answers, keys and replies that have expired, in steps, each a transaction of its own. */
 export async function forgetExpired(pool: Pool): Promise<void> {
-  for (let gone = stepRows; gone === stepRows; ) {
-    const rows = await pool.query<{ gone: number }>("forgetting what has expired", statement, [stepRows]);
-    gone = rows[0]?.gone ?? 0;
+  for (const step of [statement, forgetRepliesStatement]) {
+    for (let gone = stepRows; gone === stepRows; ) {
+      const rows = await pool.query<{ gone: number }>("forgetting what has expired", step, [stepRows]);
+      gone = rows[0]?.gone ?? 0;
+    }
   }
 }
 

@@ -36,6 +36,7 @@ export { PassedOver, type SharedPass } from "./passed-over.ts";
 export { type OwnedPosition, type RedrivenMessage, RedrivenMessages, type SettleOutcome } from "./redriven.ts";
 export { type GroupMode, type Registration, registerConsumer } from "./registration.ts";
 export { Relay } from "./relay.ts";
+export { inboxChannel, type KeptReply, Replies, type Reply, type ReplyFailure, repliesJson } from "./replies.ts";
 export { requireGroup } from "./require-group.ts";
 export { retentionBounds, trimTopics } from "./retention.ts";
 export {

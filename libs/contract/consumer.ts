@@ -9,16 +9,16 @@ import type { AnyTopicPattern, TopicPattern } from "./pattern.ts";
 import { type Place, placeText } from "./place.ts";
 import { laneProblems } from "./priority.ts";
 import { type RateLimit, rateLimitProblems } from "./rate-limit.ts";
-import type { AnyTopic, Topic } from "./topic.ts";
+import type { AnyTopic, ReplyOf, Topic } from "./topic.ts";
 
 /** What a handler may do with its message. Returning means done, throwing means try again. */
-export type Handler<Value> = (context: HandlerContext<Value>) => void | Promise<void>;
+export type Handler<Value, Reply = never> = (context: HandlerContext<Value, Reply>) => void | Promise<void>;
 
 /**
  * What happens to several messages at once. Returning means that all that got no verb are done. Throwing costs none of them an
  * attempt: they are handed over again one by one, so that the one that fails is found and its neighbours go on.
  */
-export type BatchHandler<Value> = (context: BatchContext<Value>) => void | Promise<void>;
+export type BatchHandler<Value, Reply = never> = (context: BatchContext<Value, Reply>) => void | Promise<void>;
 
 /** How a group's position is written; see {@link ConsumerOptions.commit}. */
 export type CommitMode = "interval" | "explicit";
@@ -27,17 +27,17 @@ export type CommitMode = "interval" | "explicit";
 export type ConsumerMode = "ordered" | "keyed" | "shared" | "broadcast";
 
 /** What a consumer may be declared with that handles message by message. */
-export interface ConsumerOptions<Value> extends CommonOptions<Value> {
+export interface ConsumerOptions<Value, Reply = never> extends CommonOptions<Value> {
   /** What happens to each message. */
-  readonly handler: Handler<Value>;
+  readonly handler: Handler<Value, Reply>;
   readonly batchHandler?: never;
   readonly batch?: never;
 }
 
 /** What a consumer may be declared with that handles several messages at once. */
-export interface BatchConsumerOptions<Value> extends CommonOptions<Value> {
+export interface BatchConsumerOptions<Value, Reply = never> extends CommonOptions<Value> {
   /** What happens to each batch. */
-  readonly batchHandler: BatchHandler<Value>;
+  readonly batchHandler: BatchHandler<Value, Reply>;
   /** How large a batch is, and how long it is gathered for. */
   readonly batch: BatchOptions;
   readonly handler?: never;
@@ -109,6 +109,11 @@ interface CommonOptions<Value> {
    */
   readonly singleActive?: boolean;
   /**
+   * Whether this group answers requests: with `c.reply`, and with a failure when it gives a message up. Say false for a group that
+   * only looks on, so that its failures are nobody's answer. Default: whether the topic declares `replies`.
+   */
+  readonly answers?: boolean;
+  /**
    * Retention keeps what this group has not handled, whatever its age and the log's size. Default false: it drops, and the group is
    * warned. The declaration that was started last counts.
    */
@@ -142,6 +147,7 @@ export interface Consumer<Value> {
   readonly filter: Filter | undefined;
   readonly singleActive: boolean;
   readonly protect: boolean;
+  readonly answers: boolean;
   readonly instance: string | null;
   /** Of one message; a batch consumer's is its batch handler with a batch of one. */
   readonly handler: Handler<Value>;
@@ -172,6 +178,9 @@ export type AnySource = AnyTopic | AnyTopicPattern;
 export type SourceValue<Source> =
   Source extends Topic<infer Value> ? Value : Source extends TopicPattern<infer Value> ? Value : never;
 
+/** The type of the answers to the messages of a topic; a pattern's get none. */
+export type SourceReply<Source> = Source extends AnyTopic ? ReplyOf<Source> : never;
+
 /** What {@link consumer} makes of a topic or a pattern. */
 export type ConsumerOf<Source> = Source extends AnyTopic
   ? Consumer<SourceValue<Source>>
@@ -192,7 +201,9 @@ export type ConsumerOf<Source> = Source extends AnyTopic
  */
 export function consumer<Source extends AnySource>(
   from: Source,
-  options: ConsumerOptions<SourceValue<Source>> | BatchConsumerOptions<SourceValue<Source>>,
+  options:
+    | ConsumerOptions<SourceValue<Source>, SourceReply<Source>>
+    | BatchConsumerOptions<SourceValue<Source>, SourceReply<Source>>,
 ): ConsumerOf<Source>;
 export function consumer<Value>(
   from: Topic<Value> | TopicPattern<Value>,
@@ -201,6 +212,9 @@ export function consumer<Value>(
   const problems = [...consumerProblems(options), ...laneProblems(from, options.mode)];
   if ("pattern" in from && (options.mode === "shared" || options.mode === "broadcast")) {
     problems.push({ path: "mode", message: 'must be "ordered" or "keyed" for a pattern of topics' });
+  }
+  if (options.answers === true && ("pattern" in from || from.replies === null)) {
+    problems.push({ path: "answers", message: "must not be true: what it consumes declares no replies" });
   }
   if (problems.length > 0) {
     const source = "pattern" in from ? `pattern ${from.pattern}` : `topic ${from.name}`;
@@ -238,6 +252,7 @@ function consumerOf<Value>(
     filter,
     singleActive: options.singleActive ?? false,
     protect: options.protect ?? false,
+    answers: options.answers ?? from.replies !== null,
     instance: options.instance ?? null,
   };
 }
@@ -311,6 +326,7 @@ function modeProblems(options: ConsumerOptions<never> | BatchConsumerOptions<nev
     mode === "ordered" ||
     mode === "keyed", "singleActive", 'is for the modes "ordered" and "keyed"');
   require(isFlag(options.protect), "protect", "must be true or false");
+  require(isFlag(options.answers), "answers", "must be true or false");
   require(options.protect !== true ||
     !keepsNoPosition, "protect", "needs an instance: a broadcast keeps no position without");
   require(options.commit !== "explicit" ||

@@ -25,7 +25,7 @@ export interface RetryOptions {
  * `retry`, `reject` and `release` mean what they say, whatever the handler does afterwards. The first verb wins: a second
  * one, or one after the handler has ended, throws HANDLER_MISUSE. Each of the three undoes what `c.tx()` and `c.send()` did.
  */
-export interface HandlerContext<Value> extends ConsumedRecord<Value> {
+export interface HandlerContext<Value, Reply = never> extends ConsumedRecord<Value> {
   /** The group on whose behalf this runs. */
   readonly group: string;
   /** 1 the first time this process hands the message over, then one more each time. */
@@ -82,6 +82,17 @@ export interface HandlerContext<Value> extends ConsumedRecord<Value> {
    */
   send<Sent>(topic: Topic<Sent>, value: Sent, options?: RecordOptions): void;
   /**
+   * Answers whoever asked with `sluice.request`, when the handler ends well: with `c.tx()`, in that transaction; without, before
+   * this message counts as done. The first answer that anybody gives is the one that counts. Nobody hears it when the handler
+   * fails or calls a verb. The value is checked now.
+   *
+   * @returns whether the message asked for an answer; when it did not, nothing happens
+   *
+   * Fails with INVALID_VALUE or RECORD_TOO_LARGE, and with HANDLER_MISUSE when the topic declares no `replies`, this consumer
+   * `answers` nothing, the outcome is decided, or it was answered before.
+   */
+  reply(value: Reply): boolean;
+  /**
    * Moves the time limit to at least `duration` from now, at most an hour; any number of times. Nothing happens without a limit.
    *
    * Fails with HANDLER_MISUSE after the handler has ended, INVALID_OPTIONS for what is no such duration.
@@ -90,12 +101,12 @@ export interface HandlerContext<Value> extends ConsumedRecord<Value> {
 }
 
 /** What a batch handler gets. */
-export interface BatchContext<Value> {
+export interface BatchContext<Value, Reply = never> {
   /**
    * One and more, in the order of their offsets. A verb on one of them is about that one: those that got none are done
    * when the handler returns. `tx`, `signal` and `extend` of each are the batch's.
    */
-  readonly messages: readonly HandlerContext<Value>[];
+  readonly messages: readonly HandlerContext<Value, Reply>[];
   readonly topic: string;
   readonly partition: number;
   readonly group: string;

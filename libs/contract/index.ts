@@ -61,6 +61,7 @@ export {
 } from "./priority.ts";
 export { type RateLimit, rateLimitIntervalMs, rateLimitProblems } from "./rate-limit.ts";
 export type { Acks, ConsumedRecord, Headers, RecordOptions, SendResult } from "./record.ts";
+export { type Asked, askedBy, askingHeaderNames, askingHeaders, type RequestOptions } from "./request.ts";
 export { type MissedTicks, type Schedule, type ScheduleOptions, schedule } from "./schedule.ts";
 export {
   isOutgoing,
@@ -73,6 +74,14 @@ export {
   type StageTarget,
   stage,
 } from "./stage.ts";
-export { type AnyTopic, type Topic, type TopicOptions, type TopicStorage, topic, type ValueOf } from "./topic.ts";
+export {
+  type AnyTopic,
+  type ReplyOf,
+  type Topic,
+  type TopicOptions,
+  type TopicStorage,
+  topic,
+  type ValueOf,
+} from "./topic.ts";
 export { type TraceLink, type Tracer, type TraceSpan, tracing } from "./tracing.ts";
 export { bytes, isUnstorable, type ValueCodec } from "./value.ts";

@@ -191,6 +191,7 @@ function declare(
   try {
     return consumer(from, {
       ...options,
+      answers: false,
       handler: () => {
         throw new SluiceError("INTERNAL", "a stage's consumer was run without its stage");
       },

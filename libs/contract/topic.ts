@@ -6,9 +6,14 @@ import { type PriorityOptions, priorityProblems } from "./priority.ts";
 import { schemaProblem, type ValueCodec, valueCodec } from "./value.ts";
 
 /** What a topic may be declared with. */
-export interface TopicOptions<Value> extends GuardOptions<Value>, PriorityOptions<Value> {
+export interface TopicOptions<Value, Reply = never> extends GuardOptions<Value>, PriorityOptions<Value> {
   /** What every value must fit, at the producer's edge and again before a handler sees it. Its wire form must be JSON. */
   readonly schema: z.ZodType<Value>;
+  /**
+   * What every answer to a message of this topic must fit, at the handler's edge and again before `request` resolves with it.
+   * Default: messages of this topic get no answers.
+   */
+  readonly replies?: z.ZodType<Reply>;
   /** What stays in order, and what picks the partition. Default: no key, so records spread evenly. */
   readonly key?: (value: Value) => string | null;
   /**
@@ -41,8 +46,11 @@ export interface TopicOptions<Value> extends GuardOptions<Value>, PriorityOption
   readonly compression?: "auto" | "pglz" | "none";
 }
 
-/** A declared topic: a typed value that producers and consumers share. Make one with {@link topic}. */
-export interface Topic<Value> {
+/**
+ * A declared topic: a typed value that producers and consumers share. Make one with {@link topic}. `Reply` is what answers to
+ * its messages are; `never` where there are none, `unknown` where it does not matter.
+ */
+export interface Topic<Value, Reply = unknown> {
   readonly name: string;
   /** Those that keys are spread over; the log has so many for each priority. */
   readonly partitions: number;
@@ -52,6 +60,8 @@ export interface Topic<Value> {
   readonly priority: (value: Value) => number;
   readonly partitioner: PartitionerFactory;
   readonly codec: ValueCodec<Value>;
+  /** `null`: its messages get no answers. */
+  readonly replies: ValueCodec<Reply> | null;
   readonly maxValueBytes: number;
   readonly storage: TopicStorage;
   readonly guards: TopicGuards<Value>;
@@ -75,6 +85,10 @@ export type AnyTopic = Topic<any>;
 /** The type of a topic's values: `ValueOf<typeof signups>`. */
 export type ValueOf<T extends AnyTopic> = T extends Topic<infer Value> ? Value : never;
 
+/** The type of the answers to a topic's messages: `ReplyOf<typeof prices>`; `never` when it has none. */
+// biome-ignore lint/suspicious/noExplicitAny: whatever its values are
+export type ReplyOf<T extends AnyTopic> = T extends Topic<any, infer Reply> ? Reply : never;
+
 /**
  * Declares a topic. Nothing is written until an app that names it connects.
  *
@@ -90,7 +104,7 @@ export type ValueOf<T extends AnyTopic> = T extends Topic<infer Value> ? Value :
  *   retention: { time: "7d" },
  * })
  */
-export function topic<Value>(name: string, options: TopicOptions<Value>): Topic<Value> {
+export function topic<Value, Reply = never>(name: string, options: TopicOptions<Value, Reply>): Topic<Value, Reply> {
   const problems = topicProblems(name, options);
   if (problems.length > 0) {
     throw problemsError("INVALID_OPTIONS", `topic ${JSON.stringify(name)} is not declared well:`, problems);
@@ -104,6 +118,7 @@ export function topic<Value>(name: string, options: TopicOptions<Value>): Topic<
     priority: options.priority ?? (() => 0),
     partitioner: options.partitioner ?? keyHash,
     codec,
+    replies: options.replies === undefined ? null : valueCodec(`the replies of topic ${name}`, options.replies),
     maxValueBytes: options.maxValueBytes ?? limits.valueBytes,
     storage: {
       encoding: codec.encoding,
@@ -118,7 +133,7 @@ export function topic<Value>(name: string, options: TopicOptions<Value>): Topic<
   };
 }
 
-function topicProblems<Value>(name: string, options: TopicOptions<Value>): Problem[] {
+function topicProblems<Value, Reply>(name: string, options: TopicOptions<Value, Reply>): Problem[] {
   const problems: Problem[] = [];
   const require = (holds: boolean, path: string, message: string) => {
     if (!holds) problems.push({ path, message });
@@ -132,6 +147,8 @@ function topicProblems<Value>(name: string, options: TopicOptions<Value>): Probl
   ), "name", `must be 1 to ${limits.topicNameCharacters} letters, digits, ".", "_" or "-", beginning with a letter or digit`);
   const schema = options.schema === undefined ? "is missing" : schemaProblem(options.schema);
   if (schema !== undefined) problems.push({ path: "schema", message: schema });
+  const replies = options.replies === undefined ? undefined : schemaProblem(options.replies);
+  if (replies !== undefined) problems.push({ path: "replies", message: replies });
   require(isCount(
     options.partitions,
     limits.partitions,

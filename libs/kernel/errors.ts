@@ -63,6 +63,10 @@ export const errorTable = {
   HANDLER_TIMEOUT: { retryable: true, exitCode: 75 },
   /** A second verb, a verb after the handler had ended, a middleware's second `next`. The call took no effect. */
   HANDLER_MISUSE: { retryable: false, exitCode: 70 },
+  /** No answer to a request came in time. The message may still be handled, and its answer is dropped. */
+  REQUEST_TIMEOUT: { retryable: true, exitCode: 75 },
+  /** A request gets no answer: its message was given up. `reason` says why, as a code. */
+  REQUEST_FAILED: { retryable: false, exitCode: 70 },
   /** A process ended while a handler was at work in it. */
   PROCESS_ENDED: { retryable: true, exitCode: 70 },
   /** Something that Sluice believes impossible. Please report it. */
@@ -85,6 +89,8 @@ export interface SluiceErrorOptions {
   readonly problems?: readonly Problem[];
   /** SQLSTATE where the database spoke. */
   readonly sqlState?: string;
+  /** Of REQUEST_FAILED: why, as a code. */
+  readonly reason?: string;
 }
 
 /**
@@ -103,6 +109,8 @@ export class SluiceError extends Error {
   readonly retryable: boolean;
   readonly problems: readonly Problem[];
   readonly sqlState: string | undefined;
+  /** Of REQUEST_FAILED: `exhausted`, `rejected`, `schema` or `expired`, as in sluice.dead_letters, or `duplicate`. */
+  readonly reason: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: SluiceErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -110,6 +118,7 @@ export class SluiceError extends Error {
     this.retryable = errorTable[code].retryable;
     this.problems = options.problems ?? [];
     this.sqlState = options.sqlState;
+    this.reason = options.reason;
   }
 
   /** The exit code (after sysexits.h) with which a command ends because of this error. */

@@ -36,6 +36,12 @@ export const limits = {
   putOffMs: 604_800_000,
   /** Messages of one call of a batch handler. */
   batchMessages: 1_000,
+  /** Requests of one process that wait for their answers. */
+  waitingRequests: 10_000,
+  /** The longest that a request waits for its answer, in milliseconds. */
+  requestMs: 3_600_000,
+  /** Bytes of a correlation id, in UTF-8. */
+  correlationBytes: 128,
   /** Characters of one append's values; one record may be larger than this, never a second. */
   appendCharacters: 1_048_576,
   /** Characters of a filter. */

@@ -12,6 +12,7 @@ import {
 import { type Duration, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { Pool } from "@sluice/store";
 import {
+  Answers,
   HalfChecker,
   HandlerTransactions,
   type JoinedConsumer,
@@ -175,7 +176,12 @@ async function start(
     const watch = new PatternWatch({ ...connection, groups }, patterns, joined);
     await watch.look(true, (found) => joined.push(found));
     const worker = new Worker(
-      { ...connection, groups, transactions: new HandlerTransactions(transactionPool) },
+      {
+        ...connection,
+        groups,
+        transactions: new HandlerTransactions(transactionPool),
+        answers: new Answers(connection),
+      },
       joined,
       {
         name: `${name} ${process.pid}`,

@@ -1,5 +1,13 @@
 import { DeadLetters, Doorbell, GroupAdministration, HalfMessages, recallDelayed } from "@sluice/broker";
-import type { AnyTopic, ConsumedRecord, HalfMessage, PrepareOptions, SendResult, Topic } from "@sluice/contract";
+import type {
+  AnyTopic,
+  ConsumedRecord,
+  HalfMessage,
+  PrepareOptions,
+  RequestOptions,
+  SendResult,
+  Topic,
+} from "@sluice/contract";
 import {
   type Clock,
   type Duration,
@@ -18,6 +26,7 @@ import {
   Producer,
   prepareHalf,
   type ReadOptions,
+  Requests,
   readPartition,
   type SendOptions,
 } from "@sluice/worker";
@@ -40,13 +49,19 @@ export interface ConnectOptions {
   readonly maxBlock?: Duration;
   /** For how long a send that fails is tried again, without doubling it. Default two minutes, at most ten. */
   readonly deliveryTimeout?: Duration;
-  /** Connections for reading and everything else, at most; up to four more are for appending and two for filters. Default 6. */
+  /**
+   * Connections for reading and everything else, at most; up to four more are for appending, two for filters, and one for
+   * answers to requests. Default 6.
+   */
   readonly connections?: number;
   /** Shown in `pg_stat_activity`. Default `"sluice"`. */
   readonly name?: string;
   /** Default: JSON lines on standard error, from `info` on. */
   readonly logger?: Logger;
 }
+
+/** What a topic must be for a request: one that declares `replies`. */
+export type Answering<Reply> = [Reply] extends [never] ? "the topic declares no replies" : unknown;
 
 /** A connection that sends. Share one in the whole process. */
 export interface Sluice {
@@ -85,6 +100,23 @@ export interface Sluice {
     options?: Omit<SendOptions, "tx" | "requireGroup" | keyof DelayOptions>,
     onOutcome?: (error: unknown, result: SendResult | undefined) => void,
   ): void;
+  /**
+   * Sends a message to a topic that declares `replies`, and resolves with the first answer that a handler of any group gives with
+   * `c.reply`, wherever it runs. Unless told otherwise the message's time to live is the `timeout`, so nobody begins to work for a
+   * caller that has gone.
+   *
+   * Fails with REQUEST_TIMEOUT (the message may still be handled), with REQUEST_FAILED at once when a group gave the message up
+   * (`reason` says why), with BUFFER_FULL beyond 10,000 requests that wait, with CLOSED when the connection is closed meanwhile, with
+   * INVALID_VALUE for an answer that does not fit, with what {@link send} fails with, and with the signal's reason.
+   *
+   * @example
+   * const { price } = await sluice.request(prices, { article: "a1" }, { timeout: "5s" })
+   */
+  request<Value, Reply>(
+    topic: Topic<Value, Reply> & Answering<Reply>,
+    value: Value,
+    options?: RequestOptions,
+  ): Promise<Reply>;
   /**
    * Takes a delayed message back by its id. True: it will never be delivered; with `{ tx }`, if that commits. False: it was
    * delivered already, recalled before, or never was. Of a recall and the delivery, one wins.
@@ -129,6 +161,9 @@ export interface Sluice {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** How often a request looks for an answer that no doorbell told of. */
+const requestPollMs = 500;
+
 /** Everything a process shares; the app builds its worker on it. */
 export interface Connection {
   readonly url: string;
@@ -141,6 +176,7 @@ export interface Connection {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly producer: Producer;
+  readonly requests: Requests;
 }
 
 /**
@@ -187,7 +223,8 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
       },
     );
     for (const topic of options.topics ?? []) await producer.openTopic(topic);
-    return { url, pool, appenders, readers, scanners, log, doorbell, logger, clock: systemClock, producer };
+    const common = { url, pool, appenders, readers, scanners, log, doorbell, logger, clock: systemClock, producer };
+    return { ...common, requests: new Requests({ ...common, name: applicationName, pollMs: requestPollMs }) };
   } catch (error) {
     await Promise.all([pool, appenders, readers, scanners].map((each) => each.close(0)));
     throw error;
@@ -195,15 +232,16 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
 }
 
 /** Settles what was sent, rings what is to be rung, ends the connections. */
-export async function closeConnection({ producer, doorbell, ...pools }: Connection): Promise<void> {
+export async function closeConnection({ producer, requests, doorbell, ...pools }: Connection): Promise<void> {
   const { pool, appenders, readers, scanners } = pools;
+  await requests.close();
   await producer.close();
   await doorbell.idle();
   await Promise.all([pool, appenders, readers, scanners].map((each) => each.close()));
 }
 
 /** A connection as users see it. */
-export function asSluice({ log, pool, producer }: Connection, close: () => Promise<void>): Sluice {
+export function asSluice({ log, pool, producer, requests }: Connection, close: () => Promise<void>): Sluice {
   const halves = new HalfMessages(pool);
   let closing: Promise<void> | undefined;
   const closeOnce = () => {
@@ -214,6 +252,7 @@ export function asSluice({ log, pool, producer }: Connection, close: () => Promi
     send: (topic, value, options) => producer.send(topic, value, options),
     sendBatch: (topic, values, options) => producer.sendBatch(topic, values, options),
     post: (topic, value, options = {}, onOutcome) => producer.post(topic, value, options, onOutcome),
+    request: (topic, value, options) => requests.request(topic, value, options),
     async recall(id, { tx } = {}) {
       if (tx === undefined) return await recallDelayed(pool, id);
       return (await callInTransaction(tx, "recalling a message", "sluice.recall", [id])) === "true";

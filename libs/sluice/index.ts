@@ -77,6 +77,8 @@ export {
   pattern,
   type RateLimit,
   type RecordOptions,
+  type ReplyOf,
+  type RequestOptions,
   type RetryOptions,
   roundRobin,
   type Schedule,
@@ -125,5 +127,5 @@ export {
   type SendOptions,
 } from "@sluice/worker";
 export { type App, type AppOptions, app, type RunningApp } from "./app.ts";
-export { type ConnectOptions, connect, type Sluice } from "./connect.ts";
+export { type Answering, type ConnectOptions, connect, type Sluice } from "./connect.ts";
 export { errorLine, run } from "./run.ts";

@@ -19,6 +19,7 @@ const calls = {
   "sluice.outbox_insert": ["integer", "json", "boolean"],
   "sluice.delayed_insert": ["integer", "json", "bigint", "bigint", "boolean"],
   "sluice.recall": ["text"],
+  "sluice.answer": ["json", "boolean"],
 } as const;
 
 /**

@@ -14,6 +14,7 @@ import guards from "../../migrations/0013_guards.sql" with { type: "text" };
 import pace from "../../migrations/0014_pace.sql" with { type: "text" };
 import priorities from "../../migrations/0015_priorities.sql" with { type: "text" };
 import bounds from "../../migrations/0016_bounds.sql" with { type: "text" };
+import replies from "../../migrations/0017_replies.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -34,4 +35,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0014_pace", pace),
   defineMigration("0015_priorities", priorities),
   defineMigration("0016_bounds", bounds),
+  defineMigration("0017_replies", replies),
 ];

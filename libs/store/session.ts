@@ -9,8 +9,10 @@ export const lockClass = { owner: 1936487684, member: 1936487685, duty: 19364876
 /** How a session connects, and who is told what it hears. */
 export interface SessionOptions {
   readonly applicationName: string;
-  /** The server ends the session, and with it its locks, when nothing is heard from it for this long. */
+  /** The server ends the session, and with it its locks, when nothing is heard from it for this long; 0: never. */
   readonly leaseMs: number;
+  /** What it listens on: letters, digits, `_`, `.` and `-`. Default `"sluice"`. */
+  readonly channel?: string;
   /** A doorbell rang. */
   readonly onNotify: (payload: string) => void;
   /** The connection is gone, and with it every lock. Called once; never after `close`. */
@@ -57,7 +59,7 @@ export class Session {
         15_000,
         "opening a session",
       );
-      await withDeadline(sql.unsafe("listen sluice"), 15_000, "opening a session");
+      await withDeadline(sql.unsafe(`listen "${options.channel ?? "sluice"}"`), 15_000, "opening a session");
       session.#backendPid = rows[0]?.pid ?? 0;
       session.#state = "open";
       return session;

@@ -1,3 +1,4 @@
+export { Answers, type AnswersContext } from "./consumer/answers.ts";
 export { HandlerTransactions } from "./consumer/handler-transaction.ts";
 export { type IdempotentOptions, idempotent } from "./consumer/idempotent.ts";
 export { nameProblem, originProblem, urlProblem } from "./half/check-back-address.ts";
@@ -7,5 +8,6 @@ export { joinConsumer } from "./joining.ts";
 export type { DelayOptions } from "./producer/delayed.ts";
 export { Producer, type ProducerOptions, type SendOptions } from "./producer/producer.ts";
 export { type ReadOptions, type ReadTime, readPartition } from "./reader.ts";
+export { Requests, type RequestsContext } from "./request/requests.ts";
 export type { OpenStage } from "./stage/stage-runner.ts";
 export { type JoinedConsumer, Worker, type WorkerContext, type WorkerOptions } from "./worker.ts";

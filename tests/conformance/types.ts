@@ -8,9 +8,11 @@ import {
   consumer,
   exponential,
   type HandlerContext,
+  idempotent,
   logging,
   type Middleware,
   outgoing,
+  type ReplyOf,
   type SendResult,
   type Sluice,
   schedule,
@@ -216,4 +218,55 @@ export function refused(): void {
   schedule(signups, { name: "s", cron: "@daily", value: () => ({ userId: "u1" }) });
   // @ts-expect-error: an app consumes consumers, not handlers
   app({ consumers: [() => undefined] });
+}
+
+const prices = topic("prices", { schema: z.object({ article: z.string() }), replies: z.object({ price: z.number() }) });
+
+/** Types of answers flow from the topic to who answers and who asks. */
+export const answers: readonly true[] = [
+  true satisfies Exactly<ReplyOf<typeof prices>, { price: number }>,
+  true satisfies Exactly<ReplyOf<typeof signups>, never>,
+];
+
+export const answering = app({
+  consumers: [
+    consumer(prices, {
+      group: "pricing",
+      handler: (c) => {
+        c.reply({ price: c.value.article.length });
+        // @ts-expect-error: what it answers does not fit what the topic's replies are
+        c.reply({ price: "7" });
+      },
+    }),
+    consumer(prices, {
+      group: "batches",
+      batch: { size: 8 },
+      batchHandler: ({ messages }) => {
+        for (const c of messages) c.reply({ price: 1 });
+        // @ts-expect-error: what it answers does not fit what the topic's replies are
+        for (const c of messages) c.reply(1);
+      },
+    }),
+    consumer(prices, {
+      group: "once",
+      handler: idempotent(
+        (c) => c.id,
+        (c) => void c.reply({ price: 1 }),
+      ),
+    }),
+    // @ts-expect-error: the topic declares no replies, so there is nothing to answer with
+    consumer(signups, { group: "mute", handler: (c) => void c.reply({ price: 1 }) }),
+  ],
+});
+
+/** What is asked for has the type of the answer. */
+export async function asks(sluice: Sluice): Promise<number> {
+  const { price } = await sluice.request(prices, { article: "ball" }, { timeout: "5s" });
+  // @ts-expect-error: the question must fit the topic's schema
+  await sluice.request(prices, { article: 1 });
+  // @ts-expect-error: the topic declares no replies
+  await sluice.request(signups, { userId: "u1" });
+  // @ts-expect-error: nobody sees the message of a transaction before it commits, so its answer would never come
+  await sluice.request(prices, { article: "ball" }, { tx: undefined as never });
+  return price;
 }

@@ -4,7 +4,7 @@ import { isSluiceError, silentLogger, systemClock } from "@sluice/kernel";
 import { type Log, openTopic, PostgresLog, type TopicEntry } from "@sluice/log";
 import { Pool } from "@sluice/store";
 import { type History, type LogEntry, testDatabase } from "@sluice/testkit";
-import { HandlerTransactions, type OpenStage, Producer, Worker } from "@sluice/worker";
+import { Answers, type AnswersContext, HandlerTransactions, type OpenStage, Producer, Worker } from "@sluice/worker";
 import postgres from "postgres";
 import { z } from "zod";
 
@@ -40,6 +40,8 @@ export interface WorkerRig {
   readonly stage?: OpenStage;
   /** Breaks handlers' transactions on purpose. */
   readonly transactions?: (pool: Pool) => HandlerTransactions;
+  /** Breaks answering on purpose. */
+  readonly answers?: (context: AnswersContext) => Answers;
   readonly log?: (log: Log) => Log;
   readonly groups?: (pool: Pool) => Groups;
   readonly leaseMs?: number;
@@ -100,6 +102,7 @@ export async function openRig(): Promise<Rig> {
     producer: ({ url, ...options } = {}) =>
       openProducer(pool({ ...(url === undefined ? {} : { url }), name: "producer" }), use, options),
     async worker({ name, url = database.url, consumer, entry, log = (same) => same, ...options }) {
+      const answers = options.answers ?? ((context) => new Answers(context));
       const own = pool({ url, name: `${name} pool` });
       const doorbell = new Doorbell(own, silentLogger);
       const groups = options.groups?.(own) ?? new Groups(own);
@@ -114,6 +117,7 @@ export async function openRig(): Promise<Rig> {
           groups,
           doorbell,
           producer: await handlersProducer(name),
+          answers: answers({ pool: own, doorbell, logger: silentLogger, clock: systemClock }),
           transactions: options.transactions?.(handlerPool) ?? new HandlerTransactions(handlerPool),
           logger: silentLogger,
           clock: systemClock,

@@ -211,7 +211,10 @@ export class BroadcastConsumer implements DeliveryOwner {
       return;
     }
     if (measure.kind === "pause") this.#halt();
-    else if (measure.kind === "bury") await this.#bury(task, measure.reason, failure);
+    else {
+      if (measure.kind === "bury") await this.#bury(task, measure.reason, failure);
+      await this.#context.answers.refuse(consumer, batch, index, measure.reason, this.signal);
+    }
     this.#finish(task);
   }
 

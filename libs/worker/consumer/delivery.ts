@@ -115,24 +115,27 @@ function succeed(owner: DeliveryOwner, message: Message): Outcome | Promise<Outc
   if (message.isPlain) return done;
   const { decision } = message;
   if (decision !== undefined) return transaction === undefined ? decision : undo(transaction, decision);
-  if (transaction === undefined && message.held === undefined) return done;
+  if (transaction === undefined && message.held === undefined && message.answer.length === 0) return done;
   return complete(owner, [message], transaction);
 }
 
 /**
- * Does what stands between a handler that ended well and messages that are done: sends what they held back, marks them in
- * their transaction and commits it. Never rejects.
+ * Does what stands between a handler that ended well and messages that are done: sends what they held back, answers whoever
+ * asked, marks them in their transaction and commits it. Never rejects.
  */
 export async function complete(
   owner: DeliveryOwner,
   messages: readonly Message[],
   opening: Promise<OpenTransaction> | undefined,
 ): Promise<Outcome> {
+  const { producer, answers } = owner.services;
+  const replies = messages.flatMap(({ answer }) => answer);
   try {
     const transaction = await opening;
     const tx = transaction?.takeBack();
     try {
-      for (const { held } of messages) await held?.send(owner.services.producer, tx);
+      for (const { held } of messages) await held?.send(producer, tx);
+      await answers.send(replies, tx, owner.signal);
     } catch (error) {
       await transaction?.rollback();
       throw error;
@@ -148,6 +151,7 @@ export async function complete(
       );
     }
     for (const offset of offsets) owner.transactionCommitted(offset);
+    answers.ring(replies);
     return done;
   } catch (error) {
     return isSluiceError(error, "FENCED") ? { kind: "fenced" } : { kind: "failed", error: toError(error) };

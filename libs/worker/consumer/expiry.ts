@@ -2,6 +2,7 @@ import type { DatabaseClock, Groups } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
+import type { Answers } from "./answers.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { insist } from "./insist.ts";
 
@@ -13,6 +14,7 @@ export interface ExpiryContext {
   readonly partition: number;
   readonly groups: Pick<Groups, "bury">;
   readonly databaseClock: Pick<DatabaseClock, "reached" | "learn">;
+  readonly answers: Pick<Answers, "refuse">;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Aborted when the partition is no longer this process's. */
@@ -44,7 +46,7 @@ export class Expiry {
   async settle(batch: ReadBatch, index: number): Promise<boolean> {
     const timeToLive = batch.attributes?.[index]?.timeToLive ?? this.#topicMs;
     if (timeToLive === null || (await this.#reached()) < batch.appendedAtMs + timeToLive) return false;
-    const { consumer, entry, partition, logger } = this.#context;
+    const { consumer, entry, partition, answers, signal, logger } = this.#context;
     logger.log("debug", `a message has expired: ${consumer.onExpired}`, {
       topic: entry.name,
       group: consumer.group,
@@ -52,6 +54,7 @@ export class Expiry {
       offset: batch.baseOffset + index,
     });
     if (consumer.onExpired === "dead-letter") await this.#bury(batch, index, timeToLive);
+    await answers.refuse(consumer, batch, index, "expired", signal);
     return true;
   }
 

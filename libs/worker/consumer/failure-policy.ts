@@ -3,6 +3,7 @@ import type { AnyConsumer } from "@sluice/contract";
 import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
 import { keyAt } from "../batch-record.ts";
+import type { Answers } from "./answers.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type Failure, failureText, measureOf } from "./failure.ts";
 import { insist } from "./insist.ts";
@@ -33,6 +34,7 @@ export interface FailureContext {
   readonly partition: number;
   readonly groups: Groups;
   readonly keeper: RetryKeeper;
+  readonly answers: Answers;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Aborted when the partition is no longer this process's. */
@@ -50,11 +52,15 @@ export class FailurePolicy {
   /** Never rejects: a dead letter that cannot be kept is tried again until it is, or the partition is stopped. */
   async judge(failed: Attempt, failure: Failure): Promise<Verdict> {
     const { batch, index, attempt } = failed;
-    const { consumer, partition, logger } = this.#context;
+    const { consumer, partition, answers, signal, logger } = this.#context;
     const offset = batch.baseOffset + index;
     const measure = measureOf(failure, { consumer, partition, offset, attempt, logger });
-    if (measure.kind === "drop") return "over";
-    if (measure.kind === "bury") return await this.#bury(failed, measure.reason, failureText(failure));
+    if (measure.kind === "drop" || measure.kind === "bury") {
+      const { reason } = measure;
+      const verdict = measure.kind === "drop" ? "over" : await this.#bury(failed, reason, failureText(failure));
+      if (verdict === "over") await answers.refuse(consumer, batch, index, reason, signal);
+      return verdict;
+    }
     if (measure.kind === "again") {
       // An attempt is counted when it begins: one that is not to count is taken off before.
       const counted = measure.counts ? attempt : attempt - 1;

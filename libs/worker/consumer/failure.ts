@@ -13,7 +13,7 @@ export type Failure = Exclude<Outcome, { kind: "done" | "fenced" }>;
 export type Measure =
   | { readonly kind: "again"; readonly delayMs: number; readonly counts: boolean }
   | { readonly kind: "bury"; readonly reason: "exhausted" | "rejected" | "schema" }
-  | { readonly kind: "drop" }
+  | { readonly kind: "drop"; readonly reason: "exhausted" | "rejected" | "schema" }
   | { readonly kind: "pause" };
 
 /** Where it happened, and whom to tell. */
@@ -43,7 +43,7 @@ export function measureOf(failure: Failure, { consumer, partition, offset, attem
   }
   if (failure.kind === "rejected") {
     logger.log("info", "a handler rejected its message", fields);
-    return consumer.onExhausted === "drop" ? { kind: "drop" } : { kind: "bury", reason: "rejected" };
+    return { kind: consumer.onExhausted === "drop" ? "drop" : "bury", reason: "rejected" };
   }
   if (failure.kind === "failed" && attempt < consumer.attempts) {
     const delayMs = failure.delayMs ?? Math.ceil(consumer.backoff.delayMs(attempt, Math.random()));
@@ -52,7 +52,8 @@ export function measureOf(failure: Failure, { consumer, partition, offset, attem
   }
   const reason = failure.kind === "misfit" ? "schema" : "exhausted";
   logger.log("warn", `a message was given up: ${consumer.onExhausted}`, { ...fields, reason });
-  return consumer.onExhausted === "dead-letter" ? { kind: "bury", reason } : { kind: consumer.onExhausted };
+  if (consumer.onExhausted === "pause") return { kind: "pause" };
+  return { kind: consumer.onExhausted === "drop" ? "drop" : "bury", reason };
 }
 
 /** What is kept of why. */

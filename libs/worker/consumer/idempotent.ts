@@ -23,11 +23,11 @@ export interface IdempotentOptions {
  * @example
  * handler: idempotent((c) => c.value.orderId, async (c) => { const tx = await c.tx(); await tx.insert(invoices).values(c.value) })
  */
-export function idempotent<Value>(
+export function idempotent<Value, Reply = never>(
   key: (record: ConsumedRecord<Value>) => string,
-  handler: Handler<Value>,
+  handler: Handler<Value, Reply>,
   options: IdempotentOptions = {},
-): Handler<Value> {
+): Handler<Value, Reply> {
   const keepMs = parseDurationMs(options.keep ?? "7d") ?? 0;
   const problems = [
     ...(typeof key === "function" ? [] : [{ path: "key", message: "must be a function of the message" }]),

@@ -1,3 +1,4 @@
+import type { Reply } from "@sluice/broker";
 import type {
   AnyConsumer,
   Handler,
@@ -12,6 +13,7 @@ import { type Clock, type Duration, type Logger, SluiceError } from "@sluice/ker
 import type { ReadBatch } from "@sluice/log";
 import { BatchRecord } from "../batch-record.ts";
 import type { Producer } from "../producer/producer.ts";
+import { type Answers, replyOf } from "./answers.ts";
 import { type Decision, extensionMs, rejectDecision, releaseDecision, retryDecision, verbOf } from "./decision.ts";
 import type { HandlerTransactions, OpenTransaction } from "./handler-transaction.ts";
 import { HeldSends } from "./held-sends.ts";
@@ -22,6 +24,8 @@ export interface DeliveryServices {
   readonly transactions: HandlerTransactions;
   /** For what handlers send. */
   readonly producer: Producer;
+  /** For what they answer. */
+  readonly answers: Answers;
   readonly logger: Logger;
   readonly clock: Clock;
 }
@@ -42,6 +46,7 @@ export interface MessageHome {
 interface Said {
   decision?: Decision;
   held?: HeldSends;
+  reply?: Reply;
   isCommitted?: true;
 }
 
@@ -96,6 +101,12 @@ export class Message extends BatchRecord<unknown> implements HandlerContext<unkn
     return this.#said?.held;
   }
 
+  /** What it answered, to be sent when it has ended well; nothing when nobody asked. */
+  get answer(): readonly Reply[] {
+    const reply = this.#said?.reply;
+    return reply === undefined ? [] : [reply];
+  }
+
   async tx(): Promise<HandlerTransaction> {
     this.#checkOpen("c.tx()", "CLOSED");
     this.#transaction ??= this.openTransaction();
@@ -138,6 +149,15 @@ export class Message extends BatchRecord<unknown> implements HandlerContext<unkn
     const held = this.held ?? new HeldSends();
     held.add(topic, value, options);
     this.#say({ held });
+  }
+
+  reply(value: unknown): boolean {
+    this.#checkOpen("c.reply()");
+    if (this.decision !== undefined) this.#refuse("c.reply()", `c.${this.verb}() was called, which undoes it`);
+    if (this.#said?.reply !== undefined) this.#refuse("c.reply()", "it was called before, and the first answer counts");
+    const reply = replyOf(this.#home.consumer, this.headers, value);
+    if (reply !== undefined) this.#say({ reply });
+    return reply !== undefined;
   }
 
   extend(duration: Duration): void {

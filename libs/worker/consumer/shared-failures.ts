@@ -3,6 +3,7 @@ import type { AnyConsumer } from "@sluice/contract";
 import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
 import { keyAt } from "../batch-record.ts";
+import type { Answers } from "./answers.ts";
 import type { ClaimedRetry } from "./claimed-retry.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type Failure, failureText, type Measure, measureOf } from "./failure.ts";
@@ -17,6 +18,7 @@ export interface SharedFailuresContext {
   readonly member: number;
   readonly leases: SharedLeases;
   readonly retries: SharedRetries;
+  readonly answers: Answers;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Aborted when the process stops. */
@@ -44,7 +46,10 @@ export class SharedFailures {
   async ofRange(range: LeasedRange, batch: ReadBatch, index: number, failure: Failure): Promise<SharedVerdict> {
     const { leases, retries, member } = this.#context;
     const measure = this.#measure(batch, index, range.partition, 1, failure);
-    if (measure.kind === "drop") return {};
+    if (measure.kind === "drop") {
+      await this.#refuse(batch, index, measure.reason);
+      return {};
+    }
     const message = {
       position: range.position,
       lease: range.lease,
@@ -67,6 +72,7 @@ export class SharedFailures {
       if (measure.kind === "pause") return "pause";
       const letter = this.#letter(batch, index, range.partition, 1, measure.reason, failure);
       await retries.bury({ ...message, claim: moved.claim }, letter);
+      await this.#refuse(batch, index, measure.reason);
       return {};
     });
   }
@@ -104,6 +110,7 @@ export class SharedFailures {
         const counted = measure.counts ? {} : { attempt: attempt - 1 };
         if (await retries.putOff(retry.claim, { delayMs, error, ...counted })) return { retryInMs: delayMs };
       }
+      if (measure.kind === "drop" || measure.kind === "bury") await this.#refuse(batch, index, measure.reason);
       return {};
     });
   }
@@ -141,6 +148,12 @@ export class SharedFailures {
   #measure(batch: ReadBatch, index: number, partition: number, attempt: number, failure: Failure): Measure {
     const { consumer, logger } = this.#context;
     return measureOf(failure, { consumer, partition, offset: batch.baseOffset + index, attempt, logger });
+  }
+
+  /** Tells whoever asked for an answer that there will be none from here. */
+  async #refuse(batch: ReadBatch, index: number, reason: "exhausted" | "rejected" | "schema"): Promise<void> {
+    const { answers, consumer, signal } = this.#context;
+    await answers.refuse(consumer, batch, index, reason, signal);
   }
 
   #letter(

@@ -223,6 +223,24 @@ create table sluice.held (
   constraint held_message_size CHECK ((octet_length((message)::text) <= 2097152))
 );
 
+create table sluice.hours_in_force (
+  member integer not null,
+  "group" integer not null,
+  topic integer not null,
+  "window" text,
+  open boolean not null,
+  concurrency integer not null,
+  rate text,
+  since timestamp with time zone,
+  until timestamp with time zone,
+  constraint hours_in_force_pkey PRIMARY KEY (member, "group", topic),
+  constraint hours_in_force_rate_length CHECK ((length(rate) <= 120)),
+  constraint hours_in_force_window_length CHECK ((length("window") <= 120)),
+  constraint hours_in_force_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group") ON DELETE CASCADE,
+  constraint hours_in_force_member FOREIGN KEY (member) REFERENCES sluice.member(member) ON DELETE CASCADE,
+  constraint hours_in_force_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+) with (fillfactor=50);
+
 create table sluice.idempotence (
   "group" text not null,
   key text collate "C" not null,
@@ -254,8 +272,14 @@ create table sluice.member (
   backend_pid integer not null,
   started_at timestamp with time zone default clock_timestamp() not null,
   lease_until timestamp with time zone not null,
+  paused_at timestamp with time zone,
+  paused_by text,
+  paused_reason text,
   constraint member_pkey PRIMARY KEY (member),
-  constraint member_name_length CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+  constraint member_name_length CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+  constraint member_pause_whole CHECK (((paused_at IS NULL) = (paused_by IS NULL))),
+  constraint member_paused_by_length CHECK ((length(paused_by) <= 400)),
+  constraint member_paused_reason_length CHECK ((length(paused_reason) <= 1000))
 ) with (fillfactor=50);
 
 create table sluice.migrations (
@@ -291,6 +315,7 @@ create table sluice.pace (
   topic integer not null,
   key text not null,
   next_at timestamp with time zone not null,
+  since timestamp with time zone default '1970-01-01 00:00:00+00'::timestamp with time zone not null,
   constraint pace_pkey PRIMARY KEY ("group", topic, key),
   constraint pace_key_size CHECK ((octet_length(key) <= 1024)),
   constraint pace_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group") ON DELETE CASCADE,
@@ -369,6 +394,23 @@ create table sluice.redriven (
   constraint redriven_redriven_by_length CHECK ((length(redriven_by) <= 400)),
   constraint redriven_position FOREIGN KEY ("position") REFERENCES sluice."position"("position") ON DELETE CASCADE
 ) with (fillfactor=80);
+
+create table sluice.release (
+  "group" integer not null,
+  topic integer not null,
+  messages integer not null,
+  per_ms double precision not null,
+  ends bigint[] not null,
+  released_at timestamp with time zone default clock_timestamp() not null,
+  released_by text not null,
+  until timestamp with time zone,
+  constraint release_pkey PRIMARY KEY ("group", topic),
+  constraint release_messages_range CHECK (((messages >= 1) AND (messages <= 1000000))),
+  constraint release_per_range CHECK (((per_ms >= (1)::double precision) AND (per_ms <= (86400000)::double precision))),
+  constraint release_released_by_length CHECK ((length(released_by) <= 400)),
+  constraint release_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group") ON DELETE CASCADE,
+  constraint release_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
+);
 
 create table sluice.reply (
   inbox text collate "C" not null,
@@ -644,6 +686,22 @@ create view sluice.half_messages as
    FROM (sluice.half_message h
      JOIN sluice.topic t USING (topic));
 
+create view sluice.hours as
+ SELECT h.member,
+    m.name,
+    g.name AS "group",
+    t.name AS topic,
+    h."window",
+    h.open,
+    h.concurrency,
+    h.rate,
+    h.since,
+    h.until
+   FROM (((sluice.hours_in_force h
+     JOIN sluice.member m USING (member))
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic));
+
 create view sluice.idle_members as
  SELECT m.member,
     m.name,
@@ -725,7 +783,10 @@ create view sluice.members as
           WHERE (p.owner = m.member)) AS partitions,
     backend_pid,
     started_at,
-    lease_until
+    lease_until,
+    paused_at AS paused_since,
+    paused_by,
+    paused_reason
    FROM sluice.member m;
 
 create view sluice.partitions as
@@ -792,6 +853,20 @@ create view sluice.redriven_messages as
      JOIN sluice."position" p USING ("position"))
      JOIN sluice.consumer_group g USING ("group"))
      JOIN sluice.topic t USING (topic));
+
+create view sluice.releases as
+ SELECT g.name AS "group",
+    t.name AS topic,
+    r.messages,
+    make_interval(secs => (r.per_ms / (1000)::double precision)) AS per,
+    sluice.release_left(r."group", r.topic, r.ends) AS "left",
+    r.released_at,
+    r.released_by,
+    r.until
+   FROM ((sluice.release r
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic))
+  WHERE (((r.until IS NULL) OR (r.until > clock_timestamp())) AND (sluice.release_left(r."group", r.topic, r.ends) > 0));
 
 create view sluice.replies as
  SELECT inbox,
@@ -2228,6 +2303,20 @@ BEGIN ATOMIC
 END
 ;
 
+CREATE OR REPLACE FUNCTION sluice.forget_releases()
+ RETURNS bigint
+ LANGUAGE sql
+BEGIN ATOMIC
+ WITH gone AS (
+          DELETE FROM sluice.release r
+           WHERE ((r.until <= clock_timestamp()) OR (sluice.release_left(r."group", r.topic, r.ends) = 0))
+           RETURNING 1 AS "?column?"
+         )
+  SELECT count(*) AS count
+    FROM gone;
+END
+;
+
 CREATE OR REPLACE FUNCTION sluice.forget_replies(p_limit integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -2563,6 +2652,23 @@ AS $function$
 begin
   delete from sluice.shared_retry where position = p_position and "offset" = p_offset and claim = p_claim;
   return case when found then 'done' else 'fenced' end;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.member_name(p_member integer)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  v_name text;
+begin
+  select m.name into v_name from sluice.member m where m.member = p_member;
+  if v_name is null then
+    raise exception 'sluice: there is no member %; nothing was changed', p_member
+      using errcode = 'SL034', hint = 'select member, name from sluice.members lists those there are.';
+  end if;
+  return v_name;
 end $function$
 ;
 
@@ -2930,6 +3036,24 @@ begin
   perform sluice.write_audit('pause', format('group %s', pause_group."group"),
     json_build_object('topic', pause_group.topic, 'partition', pause_group.partition, 'reason', pause_group.reason));
   perform pg_notify('sluice', 'group ' || v_group);
+  return true;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.pause_member(member integer, reason text DEFAULT NULL::text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_name text := sluice.member_name(pause_member.member);
+begin
+  update sluice.member m set paused_at = clock_timestamp(), paused_by = sluice.actor(), paused_reason = pause_member.reason
+  where m.member = pause_member.member and m.paused_at is null;
+  if not found then return false; end if;
+  perform sluice.write_audit('pause member', format('member %s', pause_member.member),
+    json_build_object('name', v_name, 'reason', pause_member.reason));
+  perform sluice.ring_groups_of(pause_member.member);
   return true;
 end $function$
 ;
@@ -3338,6 +3462,39 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.release_group("group" text, messages integer, per interval, topic text DEFAULT NULL::text, until timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_group integer := sluice.group_number(release_group."group");
+  v_topic integer := case when release_group.topic is not null then sluice.topic_number(release_group.topic) end;
+  v_ended integer;
+begin
+  if not exists (
+    select from sluice.group_topic t where t."group" = v_group and t.mode = 'assigned' and (v_topic is null or t.topic = v_topic)
+  ) then
+    raise exception 'sluice: group % works on no such topic with owners of partitions (ordered or keyed), so it has no rate; nothing was changed',
+      release_group."group" using errcode = 'SL031', hint = 'Without a rate it can be resumed.';
+  end if;
+  delete from sluice.pause s where s."group" = v_group and (v_topic is null or s.topic = v_topic);
+  get diagnostics v_ended = row_count;
+  insert into sluice.release as r ("group", topic, messages, per_ms, ends, released_by, until)
+  select v_group, t.topic, release_group.messages, extract(epoch from release_group.per) * 1000,
+    array(select sluice.end_offset(t.topic, n) from generate_series(0, t.partitions - 1) n order by n), sluice.actor(), release_group.until
+  from sluice.group_topic gt join sluice.topic t using (topic)
+  where gt."group" = v_group and gt.mode = 'assigned' and (v_topic is null or gt.topic = v_topic)
+  on conflict ("group", topic) do update set messages = excluded.messages, per_ms = excluded.per_ms, ends = excluded.ends,
+    released_at = excluded.released_at, released_by = excluded.released_by, until = excluded.until;
+  perform sluice.write_audit('release', format('group %s', release_group."group"),
+    json_build_object('topic', release_group.topic, 'ended', v_ended, 'messages', release_group.messages, 'per', release_group.per,
+      'until', release_group.until));
+  perform pg_notify('sluice', 'group ' || v_group);
+  return v_ended;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.release_leases(p_leases bigint[])
  RETURNS void
  LANGUAGE sql
@@ -3345,6 +3502,13 @@ BEGIN ATOMIC
  UPDATE sluice.lease SET member = NULL::integer
    WHERE (lease.lease = ANY (release_leases.p_leases));
 END
+;
+
+CREATE OR REPLACE FUNCTION sluice.release_left(p_group integer, p_topic integer, p_ends bigint[])
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT (COALESCE(sum(GREATEST((0)::bigint, ((release_left.p_ends)[(p.partition + 1)] - p.next_offset))), (0)::numeric))::bigint AS "coalesce" FROM sluice."position" p WHERE ((p."group" = release_left.p_group) AND (p.topic = release_left.p_topic)))
 ;
 
 CREATE OR REPLACE FUNCTION sluice.release_position(p_position integer, p_epoch bigint)
@@ -3410,6 +3574,25 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.reserve_pace(p_group integer, p_topic integer, p_key text, p_count integer, p_interval_ms double precision, p_since timestamp with time zone)
+ RETURNS double precision
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_one interval := make_interval(secs => p_interval_ms / 1000);
+  v_length interval := make_interval(secs => p_count * p_interval_ms / 1000);
+  v_end timestamptz;
+begin
+  insert into sluice.pace as p ("group", topic, key, next_at, since) values (p_group, p_topic, p_key, v_now + v_length, p_since)
+  on conflict ("group", topic, key) do update
+  set next_at = greatest(v_now, case when excluded.since > p.since then least(p.next_at, v_now + v_one) else p.next_at end) + v_length,
+    since = greatest(p.since, excluded.since)
+  returning next_at into v_end;
+  return extract(epoch from v_end - v_length - clock_timestamp()) * 1000;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.reset_position("group" text, topic text, "to" text, partitions integer[] DEFAULT NULL::integer[], dry_run boolean DEFAULT false, force boolean DEFAULT false)
  RETURNS TABLE(partition integer, from_offset bigint, to_offset bigint, skipped bigint, repeated bigint, note text)
  LANGUAGE sql
@@ -3428,16 +3611,37 @@ declare
   v_group integer := sluice.group_number(resume_group."group");
   v_topic integer := case when resume_group.topic is not null then sluice.topic_number(resume_group.topic) end;
   v_ended integer;
+  v_released integer;
 begin
   delete from sluice.pause s
   where s."group" = v_group and (v_topic is null or s.topic = v_topic)
     and (resume_group.partition is null or s.partition = resume_group.partition);
   get diagnostics v_ended = row_count;
-  if v_ended = 0 then return 0; end if;
+  delete from sluice.release r
+  where r."group" = v_group and (v_topic is null or r.topic = v_topic) and resume_group.partition is null;
+  get diagnostics v_released = row_count;
+  if v_ended + v_released = 0 then return 0; end if;
   perform sluice.write_audit('resume', format('group %s', resume_group."group"),
     json_build_object('topic', resume_group.topic, 'partition', resume_group.partition, 'ended', v_ended));
   perform pg_notify('sluice', 'group ' || v_group);
   return v_ended;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.resume_member(member integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_name text := sluice.member_name(resume_member.member);
+begin
+  update sluice.member m set paused_at = null, paused_by = null, paused_reason = null
+  where m.member = resume_member.member and m.paused_at is not null;
+  if not found then return false; end if;
+  perform sluice.write_audit('resume member', format('member %s', resume_member.member), json_build_object('name', v_name));
+  perform sluice.ring_groups_of(resume_member.member);
+  return true;
 end $function$
 ;
 
@@ -3484,6 +3688,17 @@ begin
     perform pg_notify('sluice', 'delay');
   end if;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.ring_groups_of(p_member integer)
+ RETURNS void
+ LANGUAGE sql
+BEGIN ATOMIC
+ SELECT pg_notify('sluice'::text, ('group '::text || g."group")) AS pg_notify
+    FROM ( SELECT DISTINCT s."group"
+            FROM sluice.subscription s
+           WHERE (s.member = ring_groups_of.p_member)) g;
+END
 ;
 
 CREATE OR REPLACE FUNCTION sluice.roll_segment(p_topic integer)
@@ -3861,6 +4076,10 @@ comment on column sluice.half_messages.decided_by is 'caller: commit or rollback
 comment on column sluice.half_messages.half is 'select * from sluice.commit_half(…), or sluice.rollback_half(…), decides it by hand.';
 comment on column sluice.half_messages.last_answer is 'What the check-back said last when it could not tell.';
 comment on column sluice.half_messages.state is 'prepared: waits for its producer, or for its check-back. undecided: was asked about max_checks times in vain, and waits for you. committed, rolled-back: decided.';
+comment on column sluice.hours."window" is 'The window in force; null: none, and the consumer goes by what it declares for otherwise.';
+comment on column sluice.hours.rate is 'The rate limit in force, over all members of the group; null: none.';
+comment on column sluice.hours.since is 'When it began; null: it has always been so.';
+comment on column sluice.hours.until is 'When another comes into force; null: never.';
 comment on column sluice.lag.committed_offset is 'Everything below is done.';
 comment on column sluice.lag.lag is 'Messages not done yet, as of the last time the position was written.';
 comment on column sluice.lag.oldest_age is 'How long the oldest message that is not done has been in the log; null when there is none.';
@@ -3874,7 +4093,9 @@ comment on column sluice.lease.lease is 'The right to write in its name: it chan
 comment on column sluice.lease.lease_until is 'Renewed while its member lives, by the database''s clock. Afterwards, or when the member''s session is gone, any member takes it over.';
 comment on column sluice.lease.member is 'Who has it; null when it was given back.';
 comment on column sluice.member.lease_until is 'Renewed by its heartbeat, by the database''s clock. A member whose lease has run out is frozen: others end its session.';
+comment on column sluice.member.paused_at is 'Since when it owns and leases nothing; null when it is not paused.';
 comment on column sluice.members.live is 'Whether its session is there. One that is not is removed by the next that looks.';
+comment on column sluice.members.paused_since is 'Since when it is paused, and owns and leases nothing; null when it is not.';
 comment on column sluice.migrations.applied_at is 'When it was applied, by the clock of the database.';
 comment on column sluice.migrations.breaking is 'Whether code that does not know this migration must not run on the schema any more.';
 comment on column sluice.migrations.hash is 'SHA-256 of the text that was applied, in hexadecimal; a file that was edited afterwards is refused.';
@@ -3883,6 +4104,7 @@ comment on column sluice.migrations.number is 'The number that the file name beg
 comment on column sluice.outbox.xid is 'The transaction that sent it. The relay looks for rows by transaction, not by what it has seen, so that none is missed that commits late.';
 comment on column sluice.pace.key is 'The key whose limit it is; empty for a limit of the whole group.';
 comment on column sluice.pace.next_at is 'The time of the next message that nobody has reserved yet; in the past when the limit is not reached.';
+comment on column sluice.pace.since is 'Since when the rate is in force under which it was reserved last: what is reserved under a newer one comes before what an older one had reserved.';
 comment on column sluice.partitions.end_offset is 'The offset that the next message will get (Kafka''s log end offset).';
 comment on column sluice.partitions.high_watermark is 'Consumers read below this. A message sent with acks "all" is invisible until synchronous standbys have it, so what can be read is what survives a failover.';
 comment on column sluice.partitions.priority is 'Of its messages; those of a higher one come first.';
@@ -3897,6 +4119,9 @@ comment on column sluice.redriven.attempts is 'How often it was handed to a hand
 comment on column sluice.redriven.dead_letter is 'The dead letter that it was, whose number it keeps should it die again; null when it was taken from the log.';
 comment on column sluice.redriven_messages.attempts is 'How often it was handed to a handler since then.';
 comment on column sluice.redriven_messages.dead_letter is 'The dead letter that it was; null when it was taken from the log.';
+comment on column sluice.release.ends is 'Where each partition ended when it was let go, the first one''s first: it is worked off when every position has passed that.';
+comment on column sluice.release.until is 'When the rate ends even if it is not worked off.';
+comment on column sluice.releases."left" is 'Messages that had gathered when it was let go and are still to be done.';
 comment on column sluice.replies.correlation is 'Which question it answers: the message''s header correlation-id.';
 comment on column sluice.replies.dropped is 'Answers to the same question that came later and were dropped.';
 comment on column sluice.replies.expires_at is 'When nobody can be waiting for it any more; it is removed soon after.';
@@ -3989,6 +4214,7 @@ comment on function sluice.fold_done(integer,int8multirange) is 'Internal: count
 comment on function sluice.forget_expired(integer) is 'Removes expired message ids, answers and keys, in a step of bounded size.';
 comment on function sluice.forget_marks(integer) is 'Internal: removes marks that a higher one has replaced.';
 comment on function sluice.forget_pace(integer) is 'Internal: forgets limits of keys that are idle.';
+comment on function sluice.forget_releases() is 'Internal: forgets rates of what is worked off.';
 comment on function sluice.forget_replies(integer) is 'Internal: removes expired answers, in a step of bounded size.';
 comment on function sluice.group_number(text) is 'Internal: the number of a group; refuses a name that is none.';
 comment on function sluice.guard_topic(text,bigint,bigint,bigint,text) is 'Sets what a topic refuses, forgets and bounds: select sluice.guard_topic(''jobs'', max_depth => 1000, overflow => ''drop-oldest'').';
@@ -4008,6 +4234,7 @@ comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message 
 comment on function sluice.mark_leased_done(integer,bigint,bigint) is 'Marks a message of a leased range as done within the caller''s transaction.';
 comment on function sluice.mark_redriven(integer,bigint,bigint) is 'Internal: marks a redriven message as done within the caller''s transaction.';
 comment on function sluice.mark_retry_done(integer,bigint,bigint) is 'Marks a message that failed before as done within the caller''s transaction.';
+comment on function sluice.member_name(integer) is 'Internal: the name of a member; refuses a number that is none.';
 comment on function sluice.move_delayed(bigint,timestamp with time zone,integer,bigint) is 'Internal: moves what is due into the log.';
 comment on function sluice.move_positions(text,integer[],text,bigint,integer,boolean,boolean) is 'Internal: moves positions; see sluice.reset_position, sluice.shift_position and sluice.clone_group.';
 comment on function sluice.move_to_retry(integer,bigint,bigint,integer,double precision,text,text,integer,bigint) is 'Moves a message of a leased range into a row of its own.';
@@ -4020,6 +4247,7 @@ comment on function sluice.partition_of_key(text,integer) is 'The partition a ke
 comment on function sluice.pass_over(integer,bigint,int8multirange) is 'Internal: an owner passes over messages that were dropped.';
 comment on function sluice.pass_over_shared(integer[]) is 'Internal: a shared group passes over messages that were dropped.';
 comment on function sluice.pause_group(text,text,integer,text) is 'Pauses a group, a topic of it or a partition: select sluice.pause_group(''welcome'', reason => ''load test'').';
+comment on function sluice.pause_member(integer,text) is 'Pauses a process that consumes; the others take over: select sluice.pause_member(7, reason => ''why'').';
 comment on function sluice.pause_position(integer,bigint,text) is 'Internal: an owner pauses its partition.';
 comment on function sluice.pause_schedule(text) is 'Stops a schedule until sluice.resume_schedule(name).';
 comment on function sluice.positions_of(text,text,integer[]) is 'Internal: the numbers of a group''s positions.';
@@ -4036,16 +4264,21 @@ comment on function sluice.redrive_group(text,text,integer,timestamp with time z
 comment on function sluice.refresh_depths() is 'Internal: makes depth functions again after a roll.';
 comment on function sluice.register_consumer(integer,integer,text,boolean) is 'Notes how a group works on a topic; returns how it does.';
 comment on function sluice.relay(bigint,pg_snapshot,integer) is 'Internal: moves committed messages from the outbox into the log.';
+comment on function sluice.release_group(text,integer,interval,text,timestamp with time zone) is 'Ends the pauses of a group and lets what has gathered go at a rate: select sluice.release_group(''welcome'', messages => 100, per => ''1 second'').';
 comment on function sluice.release_leases(bigint[]) is 'Gives leases back.';
+comment on function sluice.release_left(integer,integer,bigint[]) is 'Internal: how much of what is let go at a rate is left.';
 comment on function sluice.release_position(integer,bigint) is 'Gives a position back.';
 comment on function sluice.remove_schedule(text) is 'Removes a schedule for good, unless an app that still declares it starts.';
 comment on function sluice.reply(json,json,text) is 'Answers a message that asked for it, within your transaction: select sluice.reply(headers, value => ''{"a":1}'') from topics.t where …';
 comment on function sluice.reserve_pace(integer,integer,text,integer,double precision) is 'Internal: reserves messages of a group with a rate limit.';
+comment on function sluice.reserve_pace(integer,integer,text,integer,double precision,timestamp with time zone) is 'Internal: reserves messages of a group whose rate limit changes.';
 comment on function sluice.reset_position(text,text,text,integer[],boolean,boolean) is 'Moves a group''s position to an offset or a time: select * from sluice.reset_position(''welcome'', ''signups'', ''earliest'', dry_run => true).';
 comment on function sluice.resume_group(text,text,integer) is 'Ends the pauses of a group: select sluice.resume_group(''welcome'').';
+comment on function sluice.resume_member(integer) is 'Ends the pause of a member: select sluice.resume_member(7).';
 comment on function sluice.resume_schedule(text) is 'Lets a paused schedule go on from its next tick.';
 comment on function sluice.retention_bounds(integer) is 'Where the groups of a topic are, for retention.';
 comment on function sluice.ring_for_due(timestamp with time zone) is 'Internal: wakes the mover of delayed messages for one that is due soon.';
+comment on function sluice.ring_groups_of(integer) is 'Internal: rings for the groups of a member.';
 comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment and begins the next.';
 comment on function sluice.rollback_half(bigint,text) is 'Discards a half message: nobody ever sees it.';
 comment on function sluice.run_schedule(text) is 'Sends a schedule''s message now.';
@@ -4087,6 +4320,7 @@ comment on table sluice.guarded_append is 'What producers were told, for an hour
 comment on table sluice.half_message is 'Messages that were prepared and wait for commit or rollback, and what was decided within the last week. See the view sluice.half_messages.';
 comment on table sluice.handed_out is 'Messages that saw processes end, and how often they were handed over since; gone when the position has passed them.';
 comment on table sluice.held is 'Messages of transactions that wait because their topic is full. As with sluice.outbox: a row is here if and only if its message is not in the log.';
+comment on table sluice.hours_in_force is 'What members apply at present of the hours that their consumers declare. See the view sluice.hours.';
 comment on table sluice.idempotence is 'Keys whose effect a group has had: a row commits with the effect. Expired rows are removed by the retention duty.';
 comment on table sluice.lease is 'A range of offsets that a member of a shared group works on. Gone when all of it is done. See the view sluice.pending.';
 comment on table sluice.member is 'A process that consumes. It lives while its session holds the advisory lock (1936487685, member).';
@@ -4096,6 +4330,7 @@ comment on table sluice.pace is 'When a group with a rate limit may hand its nex
 comment on table sluice.passed_over is 'What a group passed over because it had been dropped, each message counted once. See the view sluice.drops.';
 comment on table sluice.pause is 'What hands over nothing at present: a group (topic null), a topic of it (partition null), or a partition.';
 comment on table sluice.redriven is 'Messages that one group handles once more, waiting beside the log for the owner of the position. See the view sluice.redriven_messages.';
+comment on table sluice.release is 'What had gathered in groups and is let go at a rate. See the view sluice.releases.';
 comment on table sluice.reply is 'The first answer to each message that asked for one, until it expires. See the view sluice.replies.';
 comment on table sluice.retry is 'Messages that failed and wait to be handed over again. Their position has passed them. See the view sluice.retries.';
 comment on table sluice.schedule is 'What is sent by the clock. See the view sluice.schedules.';
@@ -4111,6 +4346,7 @@ comment on view sluice.drops is 'Sluice: how many messages each group passed ove
 comment on view sluice.groups is 'Sluice: each group''s lag over all partitions of a topic.';
 comment on view sluice.guards is 'Sluice: topics that refuse, forget or bound, and how full they are.';
 comment on view sluice.half_messages is 'Sluice: messages that wait for commit or rollback, and what was decided within the last week.';
+comment on view sluice.hours is 'Sluice: which window of its hours each live consumer goes by, and when that changes. One that is not open hands over nothing.';
 comment on view sluice.idle_members is 'Sluice: members that stand by: their group has more of them than the topic has partitions, or one active only.';
 comment on view sluice.lag is 'Sluice: how far each group is in each partition, and who works on it.';
 comment on view sluice.leaders is 'Sluice: which process does what one does for all: relay moves the outbox into the log, retention drops old segments, delays moves what is due into the log, schedules sends by the clock.';
@@ -4119,6 +4355,7 @@ comment on view sluice.partitions is 'Sluice: where the log of each partition be
 comment on view sluice.pauses is 'Sluice: what hands over nothing at present: groups (topic null), topics of a group (partition null), or partitions.';
 comment on view sluice.pending is 'Sluice: what members of shared groups have in hand, by range: handed out or about to be, and not acknowledged.';
 comment on view sluice.redriven_messages is 'Sluice: messages that a group handles once more and that wait for it: redriven dead letters, and what was to be consumed again.';
+comment on view sluice.releases is 'Sluice: groups that are letting go at a rate what had gathered while they were paused.';
 comment on view sluice.replies is 'Sluice: answers to messages that asked for one, until they expire.';
 comment on view sluice.retries is 'Sluice: messages that failed and wait to be handed over again, and what waits for them.';
 comment on view sluice.schedules is 'Sluice: what is sent by the clock, when it runs next and when it ran last.';

@@ -25,6 +25,11 @@ export class DatabaseClock {
     return passed > freshMs ? undefined : this.#learned.nowMs + passed;
   }
 
+  /** The same however long ago it was asked: for what must go on while nobody can be asked. */
+  estimate(): number | undefined {
+    return this.#learned === undefined ? undefined : this.#learned.nowMs + performance.now() - this.#learned.at;
+  }
+
   /** Asks the database; those who ask at once share one question. Fails as any call to the database does. */
   async learn(): Promise<void> {
     this.#learning ??= this.#ask().finally(() => {

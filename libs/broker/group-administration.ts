@@ -1,10 +1,11 @@
-import { type Place, placeText } from "@sluice/contract";
-import { type Problem, problemsError } from "@sluice/kernel";
+import { type Place, placeText, type RateLimit, rateLimitProblems, timeMs } from "@sluice/contract";
+import { type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { arrayLiteral, type Pool } from "@sluice/store";
 import cloneStatement from "./sql/clone-group.sql" with { type: "text" };
 import consumeAgainStatement from "./sql/consume-again.sql" with { type: "text" };
 import listStatement from "./sql/list-groups.sql" with { type: "text" };
 import pauseStatement from "./sql/pause-group.sql" with { type: "text" };
+import releaseStatement from "./sql/release-group.sql" with { type: "text" };
 import resetStatement from "./sql/reset-position.sql" with { type: "text" };
 import resumeStatement from "./sql/resume-group.sql" with { type: "text" };
 import shiftStatement from "./sql/shift-position.sql" with { type: "text" };
@@ -45,6 +46,17 @@ export interface PositionMove {
 export interface PauseScope {
   readonly topic?: string;
   readonly partition?: number;
+}
+
+/** What is resumed, and how fast what has gathered goes. */
+export interface ResumeOptions extends PauseScope {
+  /**
+   * Over all members, for what lies in the log now: it takes the place of the limits that consumers declare, until all of that is
+   * done. Default: as fast as the consumers may. Not for a single partition.
+   */
+  readonly rate?: Pick<RateLimit, "messages" | "per">;
+  /** When the rate ends even if not all is done. */
+  readonly until?: Date | string | number;
 }
 
 /** A group in a topic, as sluice.groups shows it. */
@@ -183,10 +195,26 @@ export class GroupAdministration {
   /**
    * Ends pauses of a group: all, those of a topic and its partitions, or that of a partition; a wider one holds on. Resolves
    * with how many were ended. A partition that paused itself (`onExhausted: "pause"`) tries its message again.
+   *
+   * With a `rate`, what has gathered by now goes at that rate over all members until it is done; resuming without one ends that
+   * rate. Fails with UNKNOWN_GROUP for a group whose partitions have no owners (shared, broadcast) when there is a rate.
+   *
+   * @example
+   * await sluice.groups.pause("report")
+   * // … messages gather: sluice.groups.list() tells how many …
+   * await sluice.groups.resume("report", { rate: { messages: 500, per: "1s" } })
    */
-  async resume(group: string, scope: PauseScope = {}): Promise<number> {
-    refuseScope(group, scope);
-    const { topic = null, partition = null } = scope;
+  async resume(group: string, options: ResumeOptions = {}): Promise<number> {
+    const untilMs = options.until === undefined ? null : timeMs(options.until);
+    refuseScope(group, options, rateProblems(options, untilMs));
+    const { topic = null, partition = null, rate } = options;
+    if (rate !== undefined) {
+      const perMs = parseDurationMs(rate.per) ?? 0;
+      const parameters = [group, topic, rate.messages, perMs, untilMs ?? null];
+      const what = `resuming group ${group} at a rate`;
+      const released = await this.#pool.query<{ ended: number }>(what, releaseStatement, parameters);
+      return released[0]?.ended ?? 0;
+    }
     const rows = await this.#pool.query<{ ended: number }>(`resuming group ${group}`, resumeStatement, [
       group,
       topic,
@@ -245,6 +273,20 @@ function refuseScope(group: string, { topic, partition }: PauseScope, more: read
     ...more,
   ];
   if (problems.length > 0) throw problemsError("INVALID_OPTIONS", `group ${group} was not changed:`, problems);
+}
+
+function rateProblems({ rate, partition, until }: ResumeOptions, untilMs: number | null | undefined): Problem[] {
+  const problems = rateLimitProblems(rate, "ordered").map(({ path, message }) => ({
+    path: path.replace("rateLimit", "rate"),
+    message,
+  }));
+  if (rate !== undefined && partition !== undefined) {
+    problems.push({ path: "partition", message: "has no rate of its own: give a topic, or none" });
+  }
+  if (until !== undefined && untilMs === undefined) problems.push({ path: "until", message: "must be a time" });
+  if (until !== undefined && rate === undefined)
+    problems.push({ path: "until", message: "needs a rate that ends then" });
+  return problems;
 }
 
 function moves(rows: readonly MoveRow[]): readonly PositionMove[] {

@@ -22,6 +22,11 @@ export interface GroupPosition extends AssignablePosition {
   readonly paused: boolean;
   /** Messages that were redriven wait for the owner. */
   readonly redriven: boolean;
+  /** What had gathered is let go at this rate, over all members; `null`: it is not. */
+  readonly releaseMessages: number | null;
+  readonly releasePerMs: number | null;
+  /** Since when, in milliseconds since 1970. */
+  readonly releasedAtMs: number | null;
 }
 
 /** What a new owner learns about a position. */

@@ -19,6 +19,7 @@ export {
   type PartitionMoveOptions,
   type PauseScope,
   type PositionMove,
+  type ResumeOptions,
 } from "./group-administration.ts";
 export {
   type GroupPosition,
@@ -27,8 +28,11 @@ export {
   type TakenPosition,
 } from "./groups.ts";
 export { type ClaimedHalf, HalfMessages, type HalfToPrepare } from "./half-messages.ts";
+export { type AppliedHours, reportHours } from "./hours-report.ts";
 export type { KeptDeadLetter } from "./kept-dead-letter.ts";
 export type { KeptMessage } from "./kept-message.ts";
+export { MemberAdministration, type MemberStatus } from "./member-administration.ts";
+export { keepMemberPaused, type MemberPause, memberPause } from "./member-pauses.ts";
 export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } from "./members.ts";
 export { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 export { Pace } from "./pace.ts";

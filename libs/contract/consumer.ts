@@ -4,6 +4,7 @@ import { type Batching, type BatchOptions, batching, batchProblems, handlerOfOne
 import type { BatchContext, HandlerContext } from "./context.ts";
 import type { Filter } from "./filter/node.ts";
 import { parseFilter, readFilter } from "./filter.ts";
+import { type Hours, type HoursOptions, hoursOf, hoursProblems } from "./hours.ts";
 import { type Middleware, middlewareProblem } from "./middleware.ts";
 import type { AnyTopicPattern, TopicPattern } from "./pattern.ts";
 import { type Place, placeText } from "./place.ts";
@@ -99,6 +100,11 @@ interface CommonOptions<Value> {
   /** How fast the group may go, over all its processes. Default: as fast as it can. */
   readonly rateLimit?: RateLimit;
   /**
+   * When it may work, and how fast, by the hours of the day: windows with a concurrency and a rate limit of their own. For
+   * `"ordered"` and `"keyed"`. Default: always alike. See docs/pace.md.
+   */
+  readonly hours?: HoursOptions;
+  /**
    * Which messages the handler gets: `"tag in ('paid', 'refunded') and amount >= 100"`, or `"paid || refunded"` for tags.
    * The database decides; the others are done at once. Default: all. See docs/filters.md.
    */
@@ -144,6 +150,7 @@ export interface Consumer<Value> {
   readonly timeoutMs: number | undefined;
   readonly use: readonly Middleware<Value>[];
   readonly rateLimit: RateLimit | undefined;
+  readonly hours: Hours | undefined;
   readonly filter: Filter | undefined;
   readonly singleActive: boolean;
   readonly protect: boolean;
@@ -249,6 +256,7 @@ function consumerOf<Value>(
     handler: options.batchHandler === undefined ? options.handler : handlerOfOne(options.batchHandler),
     batching: options.batchHandler === undefined ? undefined : batching(options.batch, options.batchHandler),
     rateLimit: options.rateLimit,
+    hours: options.hours === undefined ? undefined : hoursOf(options.hours),
     filter,
     singleActive: options.singleActive ?? false,
     protect: options.protect ?? false,
@@ -306,6 +314,7 @@ function consumerProblems(options: ConsumerOptions<never> | BatchConsumerOptions
   const use = middlewareProblem(options.use);
   if (use !== undefined) problems.push({ path: "use", message: use });
   problems.push(...rateLimitProblems(options.rateLimit, options.mode ?? "ordered"));
+  problems.push(...hoursProblems(options.hours, options));
   const filter = options.filter === undefined ? undefined : readFilter(options.filter);
   if (filter !== undefined && "path" in filter) problems.push(filter);
   problems.push(...modeProblems(options));

@@ -15,6 +15,8 @@ export const errorTable = {
   UNKNOWN_TOPIC: { retryable: false, exitCode: 66 },
   /** There is no such group, or it has no position where one was asked for. Nothing was changed. */
   UNKNOWN_GROUP: { retryable: false, exitCode: 66 },
+  /** There is no such member: its process has ended, or is another member since it lost its session. Nothing was changed. */
+  UNKNOWN_MEMBER: { retryable: false, exitCode: 66 },
   /** Members of the group are at work on what was to be moved. Nothing was changed: stop them first, or force it. */
   GROUP_ACTIVE: { retryable: true, exitCode: 75 },
   /** A send asked for a group that consumes the topic, and there is none. Nothing was written. */

@@ -1,4 +1,11 @@
-import { DeadLetters, Doorbell, GroupAdministration, HalfMessages, recallDelayed } from "@sluice/broker";
+import {
+  DeadLetters,
+  Doorbell,
+  GroupAdministration,
+  HalfMessages,
+  MemberAdministration,
+  recallDelayed,
+} from "@sluice/broker";
 import type {
   AnyTopic,
   ConsumedRecord,
@@ -154,6 +161,8 @@ export interface Sluice {
   readonly deadLetters: DeadLetters;
   /** Where groups stand and whether they work: move, pause and resume them, or let one handle a message once more. */
   readonly groups: GroupAdministration;
+  /** The processes that consume: list, pause and resume them. */
+  readonly members: MemberAdministration;
   /** Resolves when everything sent so far is settled, one way or the other. */
   flush(): Promise<void>;
   /** Settles what was sent, then ends the connections. Sends after that fail with CLOSED. */
@@ -264,6 +273,7 @@ export function asSluice({ log, pool, producer, requests }: Connection, close: (
     },
     deadLetters: new DeadLetters(pool),
     groups: new GroupAdministration(pool),
+    members: new MemberAdministration(pool),
     flush: () => producer.flush(),
     close: closeOnce,
     [Symbol.asyncDispose]: closeOnce,

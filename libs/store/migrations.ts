@@ -15,6 +15,7 @@ import pace from "../../migrations/0014_pace.sql" with { type: "text" };
 import priorities from "../../migrations/0015_priorities.sql" with { type: "text" };
 import bounds from "../../migrations/0016_bounds.sql" with { type: "text" };
 import replies from "../../migrations/0017_replies.sql" with { type: "text" };
+import hours from "../../migrations/0018_hours.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -36,4 +37,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0015_priorities", priorities),
   defineMigration("0016_bounds", bounds),
   defineMigration("0017_replies", replies),
+  defineMigration("0018_hours", hours),
 ];

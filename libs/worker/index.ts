@@ -10,4 +10,5 @@ export { Producer, type ProducerOptions, type SendOptions } from "./producer/pro
 export { type ReadOptions, type ReadTime, readPartition } from "./reader.ts";
 export { Requests, type RequestsContext } from "./request/requests.ts";
 export type { OpenStage } from "./stage/stage-runner.ts";
-export { type JoinedConsumer, Worker, type WorkerContext, type WorkerOptions } from "./worker.ts";
+export { Worker } from "./worker.ts";
+export type { JoinedConsumer, WorkerContext, WorkerOptions } from "./worker-context.ts";

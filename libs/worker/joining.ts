@@ -3,7 +3,7 @@ import type { AnyConsumer } from "@sluice/contract";
 import { SluiceError } from "@sluice/kernel";
 import type { TopicEntry } from "@sluice/log";
 import type { Pool } from "@sluice/store";
-import type { JoinedConsumer } from "./worker.ts";
+import type { JoinedConsumer } from "./worker-context.ts";
 
 /**
  * Makes a consumer part of its group: notes how the group works on the topic, and gives it positions where its mode keeps any. A broadcast

@@ -1,6 +1,5 @@
 import {
   addMember,
-  assignSticky,
   DatabaseClock,
   type Doorbell,
   type Duty,
@@ -18,48 +17,20 @@ import type { AnyConsumer } from "@sluice/contract";
 import { Signal, toError } from "@sluice/kernel";
 import type { Log, TopicEntry } from "@sluice/log";
 import { type Pool, Session } from "@sluice/store";
+import { assignedTo } from "./assigned-to.ts";
 import { leastReserve } from "./consumer/hand-out-reserve.ts";
 import { IdleReport } from "./consumer/idle-report.ts";
 import { LaneGates } from "./consumer/lane-gate.ts";
 import type { DeliveryServices } from "./consumer/message.ts";
+import { Paces } from "./consumer/paces.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";
-import { RateLimiters } from "./consumer/rate-limiter.ts";
 import { isAssigned, UnassignedConsumers } from "./consumer/unassigned-consumers.ts";
 import { standForDuties } from "./duties.ts";
 import { beat } from "./heartbeat.ts";
-import { type OpenStage, StageRunner } from "./stage/stage-runner.ts";
-
-/** How a worker lives. */
-export interface WorkerOptions {
-  /** Shown in sluice.members. */
-  readonly name: string;
-  /** A member that is not heard of for this long has lost its partitions. Longer than the heartbeat. */
-  readonly leaseMs: number;
-  readonly heartbeatMs: number;
-  /** How long handlers get to finish when their partition is taken away or the worker closes. */
-  readonly drainMs: number;
-  /** How often to look for records that no doorbell told of. */
-  readonly pollMs: number;
-}
-
-/** A consumer with its topic as the database knows it and its group's number. */
-export interface JoinedConsumer {
-  readonly consumer: AnyConsumer;
-  readonly entry: TopicEntry;
-  readonly group: number;
-  /** Set when it is the consumer of a stage. */
-  readonly stage?: OpenStage;
-}
-
-/** A worker's surroundings. */
-export interface WorkerContext extends DeliveryServices {
-  readonly url: string;
-  readonly pool: Pool;
-  readonly log: Log;
-  readonly groups: Groups;
-  readonly doorbell: Doorbell;
-}
+import { OwnPause } from "./own-pause.ts";
+import { StageRunner } from "./stage/stage-runner.ts";
+import type { JoinedConsumer, WorkerContext, WorkerOptions } from "./worker-context.ts";
 
 /** How often members look at who lives: a crashed one's partitions move within this and a little. */
 const surveyMs = 500;
@@ -84,7 +55,8 @@ export class Worker {
   readonly #survey = new Signal();
   readonly #writer: PositionWriter;
   readonly #retries: Retries;
-  readonly #rateLimiters: RateLimiters;
+  readonly #paces: Paces;
+  readonly #ownPause: OwnPause;
   readonly #lanes = new LaneGates();
   readonly #databaseClock: DatabaseClock;
   readonly #started = Promise.withResolvers<void>();
@@ -102,8 +74,11 @@ export class Worker {
     this.#idle = new IdleReport(context.logger);
     this.#writer = new PositionWriter(context.groups, context.logger, () => this.#owned.values());
     this.#retries = new Retries(context.pool);
-    this.#rateLimiters = new RateLimiters(context);
-    this.#run = this.#live();
+    this.#paces = new Paces({ ...context, databaseClock: this.#databaseClock }, (pace) => {
+      for (const owned of this.#owned.values()) if (owned.pace === pace) owned.heedPace();
+    });
+    this.#ownPause = new OwnPause(context.logger);
+    this.#run = this.#live().finally(() => this.#paces.end());
   }
 
   /** Resolves once it is a member and has taken the partitions that are free for it. Rejects if it cannot become one. */
@@ -171,10 +146,11 @@ export class Worker {
     let stopHeartbeat = () => {};
     try {
       const member = await addMember(session, name, leaseMs);
+      await this.#ownPause.begin(session, member);
       this.#subscribed = 0;
       await this.#subscribe(session, member);
       stopHeartbeat = beat(session, member, { ...this.#options, ...this.#context });
-      if (!this.#closed) await this.#unassigned.begin(member);
+      if (!this.#closed) await this.#unassigned.begin(member, this.#ownPause.isOn);
       this.#duties = standForDuties(session, this.#options.name, this.#context);
       if (isFirst) this.#context.logger.log("info", "the worker is a member", { member, name });
       await this.#ownUntilEnd(session, member, isFirst);
@@ -225,22 +201,19 @@ export class Worker {
 
   async #reassign(session: Session, member: number): Promise<void> {
     await this.#subscribe(session, member);
+    if (await this.#ownPause.look(this.#context.pool, member)) {
+      if (this.#ownPause.isOn) await this.#unassigned.endSharing(this.#options.drainMs);
+      else if (!this.#closed) await this.#unassigned.begin(member);
+    }
     const assigned = this.#joined.filter(({ consumer }) => isAssigned(consumer));
     const numbers = [...new Set(assigned.map(({ group }) => group))];
     if (numbers.length === 0) return;
+    await this.#paces.look(assigned, member);
     const surveyedAt = performance.now();
     const { subscriptions, positions } = await this.#context.groups.survey(numbers);
-    const mine = new Map<number, GroupPosition>();
-    for (const group of numbers) {
-      const inGroup = positions.filter((position) => position.group === group);
-      const assignment = assignSticky(
-        inGroup,
-        subscriptions.filter((subscription) => subscription.group === group),
-      );
-      for (const position of inGroup)
-        if (assignment.get(position.position) === member) mine.set(position.position, position);
-    }
-    this.#idle.note(assigned, [...mine.values()], subscriptions);
+    this.#paces.heedReleases(assigned, positions);
+    const mine = assignedTo(member, positions, subscriptions);
+    if (!this.#ownPause.isOn) this.#idle.note(assigned, [...mine.values()], subscriptions);
     const surplus = [...this.#owned.values()].filter((owned) => {
       const now = mine.get(owned.position);
       // Moved by somebody (an epoch of its own), or resumed after it had paused itself: taken anew, from where it is now.
@@ -285,7 +258,7 @@ export class Worker {
         {
           ...position,
           ...joined,
-          rateLimiter: this.#rateLimiters.of(joined),
+          ...this.#paces.of(joined),
           lane: this.#lanes.of(joined, position.partition),
           ...(runner === undefined ? {} : { consumer: runner.consumer, runner }),
         },

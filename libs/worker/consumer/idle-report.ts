@@ -1,6 +1,6 @@
 import { basePartitions } from "@sluice/contract";
 import type { Logger } from "@sluice/kernel";
-import type { JoinedConsumer } from "../worker.ts";
+import type { JoinedConsumer } from "../worker-context.ts";
 
 /** Something of a group and a topic. */
 interface Part {

@@ -92,3 +92,18 @@ test("a queue that is held begins nothing, what runs finishes, and it goes on in
   queue.finished(tasks[2] as Task);
   expect(begun).toEqual([0, 2, 1]);
 });
+
+test("a queue with fewer places interrupts nobody and begins none until enough are over; with more it begins at once", () => {
+  const begun: number[] = [];
+  const queue = new KeyedQueue<Task>(3, (task) => begun.push(task.number));
+  const tasks: Task[] = [0, 1, 2, 3, 4, 5].map((number) => ({ key: null, number }));
+  for (const task of tasks) queue.add(task);
+  queue.limitTo(1);
+  queue.finished(tasks[0] as Task);
+  queue.finished(tasks[1] as Task);
+  expect(begun).toEqual([0, 1, 2]);
+  queue.finished(tasks[2] as Task);
+  expect(begun).toEqual([0, 1, 2, 3]);
+  queue.limitTo(3);
+  expect(begun).toEqual([0, 1, 2, 3, 4, 5]);
+});

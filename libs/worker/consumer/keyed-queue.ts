@@ -11,7 +11,7 @@ export interface KeyedTask {
  * and the more urgent one goes first.
  */
 export class KeyedQueue<Task extends KeyedTask> {
-  readonly #concurrency: number;
+  #concurrency: number;
   readonly #start: (task: Task) => void;
   readonly #lane: QueueLane | undefined;
   /** Tasks that wait behind one of their key which runs or is put off. */
@@ -76,6 +76,13 @@ export class KeyedQueue<Task extends KeyedTask> {
   /** A task that was put off is to run again. */
   resume(task: Task): void {
     this.#ready.push(task);
+    this.#pump();
+  }
+
+  /** Runs so many at a time from now on. With fewer than before, none is begun until enough of those that run are over. */
+  limitTo(concurrency: number): void {
+    this.#concurrency = concurrency;
+    this.#lane?.limitTo(concurrency);
     this.#pump();
   }
 

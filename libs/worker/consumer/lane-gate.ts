@@ -1,5 +1,5 @@
 import { laneOf } from "@sluice/contract";
-import type { JoinedConsumer } from "../worker.ts";
+import type { JoinedConsumer } from "../worker-context.ts";
 
 /** What a queue of tasks knows of the lane that it is. */
 export interface QueueLane {
@@ -9,6 +9,8 @@ export interface QueueLane {
   closed(): void;
   /** Lets all lanes begin what they may, the most urgent first. */
   begin(): void;
+  /** The lanes have so many places from now on, all together. */
+  limitTo(places: number): void;
   /** Whether another task may begin. */
   readonly hasPlace: boolean;
   /**
@@ -31,7 +33,7 @@ interface HeldKey {
  * does a lane that is paused.
  */
 export class LaneGate {
-  readonly #places: number;
+  #places: number;
   readonly #onEmpty: () => void;
   /** The most urgent first. */
   readonly #lanes: GateLane[] = [];
@@ -47,6 +49,10 @@ export class LaneGate {
   /** A lane for one queue. */
   lane(priority: number): QueueLane {
     return new GateLane(this, priority);
+  }
+
+  limitTo(places: number): void {
+    this.#places = places;
   }
 
   get hasPlace(): boolean {
@@ -114,6 +120,10 @@ class GateLane implements QueueLane {
 
   get running(): number {
     return this.#running;
+  }
+
+  limitTo(places: number): void {
+    this.#gate.limitTo(places);
   }
 
   get hasPlace(): boolean {

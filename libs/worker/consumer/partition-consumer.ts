@@ -11,6 +11,7 @@ import { FailurePolicy } from "./failure-policy.ts";
 import { HandOutReserve } from "./hand-out-reserve.ts";
 import { insist } from "./insist.ts";
 import type { DeliveryServices } from "./message.ts";
+import type { PaceInForce } from "./pace-in-force.ts";
 import type { PartitionConsumerContext, PartitionHome } from "./partition-context.ts";
 import { PartitionPause } from "./partition-pause.ts";
 import { passedOver } from "./passed-over.ts";
@@ -35,6 +36,8 @@ export class PartitionConsumer implements RedrivenHome {
   readonly epoch: number;
   readonly handler: Handler<unknown>;
   readonly expiry: Expiry;
+  /** How fast its consumer may go at present. */
+  readonly pace: PaceInForce;
   readonly #context: PartitionConsumerContext;
   readonly #progress: Progress;
   readonly #abort = new AbortController();
@@ -74,6 +77,7 @@ export class PartitionConsumer implements RedrivenHome {
     this.partition = home.partition;
     this.position = home.position;
     this.epoch = taken.epoch;
+    this.pace = home.pace;
     this.#progress = new Progress(taken.nextOffset, taken.doneAbove);
     this.#fetchOffset = this.#progress.next;
     this.#explicitNext = taken.nextOffset;
@@ -107,6 +111,7 @@ export class PartitionConsumer implements RedrivenHome {
     this.#suspectTo = taken.crashes > this.#toleratedCrashes ? taken.suspectTo : 0;
     this.pause = new PartitionPause(context, this, this.#runner.queue);
     this.redriven = new RedrivenSource(context, this, this.#runner.queue);
+    this.heedPace();
     this.heed(home);
     this.#stage = home.runner;
     this.#finished = this.#consume();
@@ -135,6 +140,13 @@ export class PartitionConsumer implements RedrivenHome {
   heed({ paused, redriven }: { readonly paused: boolean; readonly redriven: boolean }): void {
     this.pause.heed(paused);
     if (redriven) this.redriven.ring();
+  }
+
+  /** Its {@link pace} has changed. */
+  heedPace(): void {
+    const { concurrency, isClosed } = this.pace.era;
+    this.#runner.limitTo(concurrency);
+    this.pause.heedHours(isClosed);
   }
 
   async mayBegin(): Promise<boolean> {
@@ -303,7 +315,7 @@ export class PartitionConsumer implements RedrivenHome {
         (place) => offsetOf(place) >= this.#suspectTo && !this.expiry.concerns(place.batch, place.index),
       );
       const outcome =
-        isOrdinary && this.consumer.rateLimit === undefined
+        isOrdinary && !this.#runner.isPaced
           ? await this.#runner.run(() => stage.handleTogether(places, this.signal))
           : "left";
       if (outcome === "done") for (const place of places) this.#progress.done(offsetOf(place));

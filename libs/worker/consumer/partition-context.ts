@@ -4,6 +4,7 @@ import type { Log, TopicEntry } from "@sluice/log";
 import type { StageRunner } from "../stage/stage-runner.ts";
 import type { QueueLane } from "./lane-gate.ts";
 import type { DeliveryServices } from "./message.ts";
+import type { PaceInForce } from "./pace-in-force.ts";
 import type { PartitionConsumer } from "./partition-consumer.ts";
 import type { PauseContext } from "./partition-pause.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
@@ -25,10 +26,11 @@ export interface PartitionConsumerContext extends PauseContext, DeliveryServices
 export interface PartitionHome extends GroupPosition {
   readonly consumer: AnyConsumer;
   readonly entry: TopicEntry;
-  /** `undefined`: as fast as it can. */
-  readonly rateLimiter: RateLimiter | undefined;
   /** Set where it is one of several lanes, of which the more urgent go first. */
   readonly lane: QueueLane | undefined;
+  /** How fast the consumer may go at present; whoever changes that says so: see `PartitionConsumer.heedPace`. */
+  readonly pace: PaceInForce;
+  readonly rateLimiter: RateLimiter;
   /** Set when it is a stage's. */
   readonly runner?: StageRunner;
 }

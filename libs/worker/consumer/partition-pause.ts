@@ -17,12 +17,14 @@ interface PausedHome extends OwnedPosition {
   readonly partition: number;
 }
 
-/** Whether a partition hands messages over, as the database says: what comes to be handed over waits here or in its queue. */
+/** Whether a partition hands messages over, as the database and the consumer's hours say: what comes to be handed over waits here or in its queue. */
 export class PartitionPause {
   readonly #context: PauseContext;
   readonly #home: PausedHome;
   readonly #queue: { hold(): void; letGo(): void };
   #closed: Deferred<void> | undefined;
+  #isPaused = false;
+  #isOutOfHours = false;
   #isRemoved = false;
   #pausedItselfAt: number | undefined;
 
@@ -34,21 +36,26 @@ export class PartitionPause {
 
   /** What the database says at present. */
   heed(paused: boolean): void {
-    if (this.#isRemoved || paused === this.isOn) return;
+    if (this.#isRemoved || paused === this.#isPaused) return;
+    this.#isPaused = paused;
     const { consumer, partition } = this.#home;
     const what = paused ? "a partition is paused: it hands over nothing until it is resumed" : "a partition is resumed";
     this.#context.logger.log("info", what, { topic: consumer.topic.name, group: consumer.group, partition });
-    if (paused) {
-      this.#closed ??= deferred<void>();
-      this.#queue.hold();
-    } else this.#open();
+    this.#decide();
+  }
+
+  /** Whether the consumer's hours are over at present. */
+  heedHours(areOver: boolean): void {
+    if (this.#isRemoved || areOver === this.#isOutOfHours) return;
+    this.#isOutOfHours = areOver;
+    this.#decide();
   }
 
   get isOn(): boolean {
     return this.#closed !== undefined;
   }
 
-  /** Resolves when the partition is not paused. */
+  /** Resolves when the partition is not paused, and its consumer's hours are not over. */
   async over(): Promise<void> {
     while (this.#closed !== undefined) await this.#closed.promise;
   }
@@ -76,6 +83,15 @@ export class PartitionPause {
   /** It paused itself before `sinceMs` (of `performance.now()`): when that is resumed, a new term must begin. */
   wasOfItselfBefore(sinceMs: number): boolean {
     return this.#pausedItselfAt !== undefined && this.#pausedItselfAt < sinceMs;
+  }
+
+  #decide(): void {
+    if (!this.#isPaused && !this.#isOutOfHours) {
+      this.#open();
+      return;
+    }
+    this.#closed ??= deferred<void>();
+    this.#queue.hold();
   }
 
   #open(): void {

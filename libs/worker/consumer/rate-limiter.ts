@@ -1,19 +1,26 @@
-import { Pace } from "@sluice/broker";
-import { type AnyConsumer, type RateLimit, rateLimitIntervalMs } from "@sluice/contract";
+import type { Pace } from "@sluice/broker";
+import { rateLimitIntervalMs } from "@sluice/contract";
 import type { Clock, Logger } from "@sluice/kernel";
-import type { TopicEntry } from "@sluice/log";
-import type { Pool } from "@sluice/store";
 import { GatheredCalls } from "./gathered-calls.ts";
 import { insist } from "./insist.ts";
+import type { PaceEra, PaceInForce } from "./pace-in-force.ts";
+import { pause } from "./pause.ts";
 
 /** What a limiter works with. */
 export interface RateLimiterContext {
   readonly pace: Pace;
   readonly group: number;
   readonly topic: number;
-  readonly limit: RateLimit;
+  /** Says which limit holds at present. */
+  readonly inForce: PaceInForce;
   readonly logger: Logger;
   readonly clock: Clock;
+}
+
+/** A message's turn: when it may be handed over, by `performance.now()`, as long as the era holds that it was reserved in. */
+export interface Turn {
+  readonly at: number;
+  readonly era: PaceEra;
 }
 
 /** Reserved at once at most: what a process reserves and does not use is lost for the others. */
@@ -21,70 +28,84 @@ const reservedMessages = 64;
 
 /**
  * Keeps a group's handlers to its rate over all processes: each reserves in the database what it is about to hand over, as
- * much as waits and no more, and lets it go at the times that it got.
+ * much as waits and no more, and lets it go at the times that it got. When another limit comes into force, what waits for its
+ * turn reserves anew.
  */
 export class RateLimiter {
   readonly #context: RateLimiterContext;
-  readonly #intervalMs: number;
-  readonly #ofGroup: GatheredCalls<null, number>;
+  readonly #ofGroup: GatheredCalls<null, Turn>;
 
   constructor(context: RateLimiterContext) {
     this.#context = context;
-    this.#intervalMs = rateLimitIntervalMs(context.limit);
     this.#ofGroup = new GatheredCalls(reservedMessages, async (items) => {
-      const at = performance.now() + (await this.#reserve("", items.length));
-      return items.map((_, index) => at + index * this.#intervalMs);
+      const { era } = context.inForce;
+      const at = performance.now() + (await this.#reserve(era, "", items.length));
+      return items.map((_, index) => ({ at: at + index * intervalOf(era), era }));
     });
+  }
+
+  /** Whether messages have to wait for their turn. */
+  get isOn(): boolean {
+    const { isClosed, limit } = this.#context.inForce.era;
+    return isClosed || limit !== undefined;
   }
 
   /** Whether each key has a limit of its own. */
   get isPerKey(): boolean {
-    return this.#context.limit.scope === "key";
+    return this.#context.inForce.era.limit?.scope === "key";
   }
 
-  /** When a message of this key may be handed over, by `performance.now()`. Waits for the database as long as need be, but not past the abort. */
-  async turnOf(key: string | null, signal: AbortSignal): Promise<number> {
-    // Messages without a key have no limit to share.
-    if (this.isPerKey && key === null) return 0;
-    const turn = await insist("reserving the pace", { ...this.#context, signal }, async () =>
-      this.isPerKey ? performance.now() + (await this.#reserve(key ?? "", 1)) : await this.#ofGroup.add(null),
-    );
-    return turn === "stopped" ? 0 : turn;
-  }
-
-  #reserve(key: string, count: number): Promise<number> {
-    const { pace, group, topic } = this.#context;
-    return pace.reserve(group, topic, key, count, this.#intervalMs);
-  }
-}
-
-/** What a limiter is kept for: one consumer's part in its group. */
-interface LimitedConsumer {
-  readonly consumer: AnyConsumer;
-  readonly entry: TopicEntry;
-  readonly group: number;
-}
-
-/** The limiters of a process: one per consumer, for all its partitions. */
-export class RateLimiters {
-  readonly #context: { readonly pool: Pool; readonly logger: Logger; readonly clock: Clock };
-  readonly #limiters = new Map<LimitedConsumer, RateLimiter>();
-
-  constructor(context: { readonly pool: Pool; readonly logger: Logger; readonly clock: Clock }) {
-    this.#context = context;
-  }
-
-  /** The consumer's limiter; `undefined` when it may go as fast as it can. */
-  of(joined: LimitedConsumer): RateLimiter | undefined {
-    const { rateLimit: limit } = joined.consumer;
-    if (limit === undefined) return undefined;
-    let limiter = this.#limiters.get(joined);
-    if (limiter === undefined) {
-      const { group, entry } = joined;
-      const pace = new Pace(this.#context.pool);
-      limiter = new RateLimiter({ ...this.#context, pace, group, topic: entry.number, limit });
-      this.#limiters.set(joined, limiter);
+  /**
+   * Waits until a message of this key may be handed over: until it is its turn, and `mayBegin` says so. Resolves with that, or
+   * with false after the abort.
+   */
+  async untilTurn(key: string | null, signal: AbortSignal, mayBegin: () => Promise<boolean>): Promise<boolean> {
+    for (;;) {
+      const turn = await this.#waitForTurn(key, signal);
+      if (!(await mayBegin()) || signal.aborted) return false;
+      if (this.holds(turn)) return true;
     }
-    return limiter;
   }
+
+  /** Whether the limit under which it was reserved is still in force. */
+  holds({ era }: Turn): boolean {
+    return this.#context.inForce.era === era;
+  }
+
+  /** Reserves a turn for a message of this key. Waits for the database as long as need be, but not past the abort. */
+  async reserve(key: string | null, signal: AbortSignal): Promise<Turn> {
+    const { era } = this.#context.inForce;
+    // Messages without a key have no limit to share.
+    if (era.limit === undefined || (era.limit.scope === "key" && key === null)) return { at: 0, era };
+    const turn = await insist("reserving the pace", { ...this.#context, signal }, async () =>
+      era.limit?.scope === "key"
+        ? { at: performance.now() + (await this.#reserve(era, key ?? "", 1)), era }
+        : await this.#ofGroup.add(null),
+    );
+    return turn === "stopped" ? { at: 0, era } : turn;
+  }
+
+  /** Waits until it is a turn's time, or until another limit is in force. */
+  async over({ at, era }: Turn, signal: AbortSignal): Promise<void> {
+    const waitMs = at - performance.now();
+    if (waitMs > 0) await pause(this.#context.clock, waitMs, signal, era.over);
+  }
+
+  async #waitForTurn(key: string | null, signal: AbortSignal): Promise<Turn> {
+    const { era } = this.#context.inForce;
+    if (era.isClosed) return { at: 0, era };
+    const turn = await this.reserve(key, signal);
+    await this.over(turn, signal);
+    return turn;
+  }
+
+  async #reserve(era: PaceEra, key: string, count: number): Promise<number> {
+    const { pace, group, topic } = this.#context;
+    if (era.limit === undefined) return 0;
+    return await pace.reserve(group, topic, key, count, intervalOf(era), era.sinceMs);
+  }
+}
+
+function intervalOf({ limit }: PaceEra): number {
+  return limit === undefined ? 0 : rateLimitIntervalMs(limit);
 }

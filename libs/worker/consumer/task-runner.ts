@@ -1,5 +1,5 @@
 import type { WaitingRetry } from "@sluice/broker";
-import { type Deferred, deferred, SluiceError } from "@sluice/kernel";
+import { type Deferred, deferred } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
 import { keyAt } from "../batch-record.ts";
 import { deliverTogether } from "./batch-delivery.ts";
@@ -10,20 +10,14 @@ import { keptBatch } from "./kept-batch.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { OrderedBatches } from "./ordered-batches.ts";
 import { pause } from "./pause.ts";
-import type { RateLimiter } from "./rate-limiter.ts";
 import { RedrivenTask } from "./redriven-owner.ts";
-import { inOrder, type Task, type TaskRunnerContext } from "./task.ts";
+import { inOrder, neverFinished, type Task, type TaskRunnerContext } from "./task.ts";
 import { Timers } from "./timers.ts";
 
 /** Characters of values that may wait in memory per partition, beside the consumer's `prefetch`. */
 const prefetchCharacters = 8 * 1_048_576;
 /** Messages of one partition that may wait to be handed over again; with more, nothing new is handed over. */
 export const waitingMessages = 50_000;
-
-const neverFinished: Outcome = {
-  kind: "failed",
-  error: new SluiceError("PROCESS_ENDED", "its process ended while it was being handled, as often as it may be tried"),
-};
 
 /**
  * Takes the records of one partition through the handler, in the order that the consumer's mode asks for, again if need
@@ -88,6 +82,16 @@ export class TaskRunner {
     return this.#wantsRoom;
   }
 
+  /** Whether what is handed over waits for its turn, one by one. */
+  get isPaced(): boolean {
+    return this.#context.rateLimiter.isOn;
+  }
+
+  /** So many in the handler at a time from now on. In ordered mode it stays one. */
+  limitTo(concurrency: number): void {
+    if (!this.#isOrdered) this.queue.limitTo(concurrency);
+  }
+
   /** Resolves when nothing is in a handler's hands. */
   async idle(): Promise<void> {
     if (this.#running === 0) return;
@@ -111,7 +115,7 @@ export class TaskRunner {
    * @param isAlone whether it is to be part of no batch
    */
   add(batch: ReadBatch, index: number, attempt: number, isAlone: boolean): Promise<void> | undefined {
-    if (this.batches !== undefined) return this.batches.add(batch, index, attempt, isAlone);
+    if (this.batches !== undefined) return this.batches.add(batch, index, attempt, isAlone || this.isPaced);
     if (this.#isOrdered) return this.#handleInOrder(batch, index, attempt);
     const characters = Math.ceil(batch.characters / (batch.matches?.length ?? batch.count));
     this.#buffered += 1;
@@ -169,7 +173,7 @@ export class TaskRunner {
   /** Ordered mode needs no queue: the next record waits until this one is over, whatever it takes. */
   #handleInOrder(batch: ReadBatch, index: number, attempt: number): Promise<void> | undefined {
     this.#running += 1;
-    if (this.#context.rateLimiter !== undefined) return this.#handleInTurn(batch, index, attempt);
+    if (this.isPaced) return this.#handleInTurn(batch, index, attempt);
     const outcome = this.#deliver(batch, index, attempt);
     if (!(outcome instanceof Promise) && outcome.kind === "done") {
       this.#context.progress.done(batch.baseOffset + index);
@@ -195,13 +199,8 @@ export class TaskRunner {
 
   /** Resolves with whether it may be handed over; not when nothing begins any more. */
   async #waitForTurn(task: Task): Promise<boolean> {
-    const { rateLimiter, clock } = this.#context;
-    if (rateLimiter !== undefined) {
-      const { signal } = this.#stopping;
-      const waitMs = (await rateLimiter.turnOf(task.key, signal)) - performance.now();
-      if (waitMs > 0) await pause(clock, waitMs, signal);
-    }
-    return (await this.#context.mayBegin()) && !this.#isStopped;
+    const { rateLimiter, mayBegin } = this.#context;
+    return (await rateLimiter.untilTurn(task.key, this.#stopping.signal, mayBegin)) && !this.#isStopped;
   }
 
   async #untilOver(task: Task, first: Outcome | Promise<Outcome>): Promise<void> {
@@ -246,13 +245,13 @@ export class TaskRunner {
   }
 
   #begin(task: Task): void {
-    if (this.#gathering !== undefined && !task.isAlone) {
+    if (this.#gathering !== undefined && !task.isAlone && !this.isPaced) {
       this.#gathering.add(task);
       return;
     }
     this.#running += 1;
-    if (this.#context.rateLimiter !== undefined && task.hasTurn !== true) {
-      void this.#takeTurn(task, this.#context.rateLimiter);
+    if (this.isPaced && task.hasTurn !== true) {
+      void this.#takeTurn(task);
       return;
     }
     task.hasTurn = false;
@@ -265,13 +264,16 @@ export class TaskRunner {
   }
 
   /** A task gives its place to others until its turn has come. Whoever waits for the whole group's pace waits in line. */
-  async #takeTurn(task: Task, rateLimiter: RateLimiter): Promise<void> {
+  async #takeTurn(task: Task): Promise<void> {
+    const { rateLimiter } = this.#context;
     if (rateLimiter.isPerKey) {
-      const waitMs = (await rateLimiter.turnOf(task.key, this.#stopping.signal)) - performance.now();
+      const { signal } = this.#stopping;
+      const turn = await rateLimiter.reserve(task.key, signal);
       this.queue.putOff(task);
       this.#leave();
-      task.hasTurn = true;
-      this.#timers.after(Math.max(0, waitMs), () => this.queue.resume(task));
+      await rateLimiter.over(turn, signal);
+      task.hasTurn = rateLimiter.holds(turn);
+      this.queue.resume(task);
       return;
     }
     const mayRun = await this.#waitForTurn(task);

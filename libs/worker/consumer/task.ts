@@ -1,8 +1,8 @@
 import type { AnyConsumer } from "@sluice/contract";
-import type { Clock } from "@sluice/kernel";
+import { type Clock, SluiceError } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
 import type { BatchEntry } from "./batch-delivery.ts";
-import type { DeliveryOwner } from "./delivery.ts";
+import type { DeliveryOwner, Outcome } from "./delivery.ts";
 import type { FailurePolicy } from "./failure-policy.ts";
 import type { QueueLane } from "./lane-gate.ts";
 import type { Progress } from "./progress.ts";
@@ -18,10 +18,9 @@ export interface TaskRunnerContext {
   readonly keeper: RetryKeeper;
   readonly failures: FailurePolicy;
   readonly clock: Clock;
-  /** `undefined`: as fast as it can. */
-  readonly rateLimiter: RateLimiter | undefined;
   /** Set where the partition is one of several lanes. */
   readonly lane: QueueLane | undefined;
+  readonly rateLimiter: RateLimiter;
   /** Aborted when the partition is no longer this process's. */
   readonly signal: AbortSignal;
   /** Resolves when the partition is not paused, with whether anything may still be begun. */
@@ -51,6 +50,12 @@ export interface Task {
   /** Whether it has its turn under the rate limit. */
   hasTurn?: boolean;
 }
+
+/** What becomes of a message that saw its process end as often as it may be tried. */
+export const neverFinished: Outcome = {
+  kind: "failed",
+  error: new SluiceError("PROCESS_ENDED", "its process ended while it was being handled, as often as it may be tried"),
+};
 
 /** A record in ordered mode, where nothing waits in line. */
 export function inOrder(batch: ReadBatch, index: number, attempt: number): Task {

@@ -1,7 +1,7 @@
 import type { AnyConsumer } from "@sluice/contract";
 import type { Logger } from "@sluice/kernel";
 import type { TopicEntry } from "@sluice/log";
-import type { JoinedConsumer, WorkerContext } from "../worker.ts";
+import type { JoinedConsumer, WorkerContext } from "../worker-context.ts";
 import { BroadcastConsumer } from "./broadcast-consumer.ts";
 import { SharedConsumer } from "./shared-consumer.ts";
 
@@ -29,9 +29,10 @@ export class UnassignedConsumers {
     this.#broadcast = joined.filter(({ consumer }) => consumer.mode === "broadcast");
   }
 
-  /** Begins, as this member. Fails when it cannot be told where broadcasts begin. */
-  async begin(member: number): Promise<void> {
+  /** Begins, as this member; one that is paused shares nothing. Fails when it cannot be told where broadcasts begin. */
+  async begin(member: number, isPaused = false): Promise<void> {
     this.#broadcasts ??= (await Promise.all(this.#broadcast.map((joined) => this.#beginBroadcast(joined)))).flat();
+    if (isPaused) return;
     this.#sharing = this.#shared.map(
       (joined) => new SharedConsumer(this.#context, { ...joined, member, leaseMs: this.#leaseMs }),
     );

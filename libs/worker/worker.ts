@@ -1,10 +1,8 @@
 import {
   addMember,
   DatabaseClock,
-  type Doorbell,
   type Duty,
   type GroupPosition,
-  type Groups,
   PassedOver,
   parseRing,
   RedrivenMessages,
@@ -13,15 +11,12 @@ import {
   removeMember,
   subscribe,
 } from "@sluice/broker";
-import type { AnyConsumer } from "@sluice/contract";
 import { Signal, toError } from "@sluice/kernel";
-import type { Log, TopicEntry } from "@sluice/log";
-import { type Pool, Session } from "@sluice/store";
+import { Session } from "@sluice/store";
 import { assignedTo } from "./assigned-to.ts";
 import { leastReserve } from "./consumer/hand-out-reserve.ts";
 import { IdleReport } from "./consumer/idle-report.ts";
 import { LaneGates } from "./consumer/lane-gate.ts";
-import type { DeliveryServices } from "./consumer/message.ts";
 import { Paces } from "./consumer/paces.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";

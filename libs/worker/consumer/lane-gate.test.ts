@@ -121,3 +121,20 @@ test("[Q4] a lane that is paused or closed holds up no other", async () => {
   await Promise.resolve();
   expect(begun).toEqual(["high 1", "low 1", "low 2", "high 2", "low 2"]);
 });
+
+test("[Q4][U4] lanes have the places of their hours, all together: fewer at once as soon as they say so", () => {
+  const gate = new LaneGate(4);
+  const running: Task[] = [];
+  const queues = [0, 1].map((lane) => new KeyedQueue<Task>(4, (task) => void running.push(task), gate.lane(lane)));
+  const [low, high] = queues as [KeyedQueue<Task>, KeyedQueue<Task>];
+  // As each lane's partition is told.
+  for (const queue of queues) queue.limitTo(2);
+  const task = (lane: number, number: number): Task => ({ key: null, lane, number, state: "waiting" });
+  for (let number = 0; number < 4; number += 1) low.add(task(0, number));
+  high.add(task(1, 4));
+  expect(running.map(({ number }) => number)).toEqual([0, 1]);
+  low.finished(running[0] as Task);
+  expect(running.map(({ number }) => number)).toEqual([0, 1, 4]);
+  for (const queue of queues) queue.limitTo(4);
+  expect(running.map(({ number }) => number)).toEqual([0, 1, 4, 2, 3]);
+});

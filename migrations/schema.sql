@@ -1190,6 +1190,20 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.append_guarded_again(p_topic integer, p_messages json, p_producer bigint, p_sequence bigint, p_commit text, p_ring text)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_answer text := sluice.append_guarded(p_topic, p_messages, p_producer, p_sequence, p_commit, p_ring);
+begin
+  insert into sluice.guarded_append (producer, sequence, answer, expires_at)
+  values (p_producer, p_sequence, v_answer, clock_timestamp() + interval '1 hour')
+  on conflict on constraint guarded_append_pkey do nothing;
+  return v_answer;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.append_guarded_within(p_topic integer, p_messages json, p_ring text)
  RETURNS void
  LANGUAGE plpgsql
@@ -4169,6 +4183,7 @@ comment on function sluice.admit(integer,json) is 'Internal: lets messages into 
 comment on function sluice.answer(json,boolean) is 'Internal: keeps answers to messages that asked for one.';
 comment on function sluice.append_alone(integer,json) is 'Internal: a guarded append of messages that have nothing to do with each other.';
 comment on function sluice.append_guarded(integer,json,bigint,bigint,text,text) is 'Internal: appends to a topic that deduplicates or is bounded.';
+comment on function sluice.append_guarded_again(integer,json,bigint,bigint,text,text) is 'Internal: repeats an append to a topic that deduplicates or is bounded.';
 comment on function sluice.append_guarded_within(integer,json,text) is 'Internal: appends within a stage''s transaction to a guarded topic.';
 comment on function sluice.append_within(integer,integer[],integer[],text,text,text,text) is 'Internal: appends within a stage''s transaction.';
 comment on function sluice.appended_at(integer,integer,bigint) is 'When a message was appended.';

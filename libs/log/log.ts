@@ -76,6 +76,8 @@ export interface AppendEntry {
 export interface GuardedAppendRequest
   extends Pick<AppendRequest, "topic" | "producer" | "sequence" | "acks" | "ring" | "deadlineMs"> {
   readonly records: readonly GuardedRecord[];
+  /** Whether a try came before, of which nobody knows what became: a refusal then holds for that one, too. */
+  readonly isRepeat: boolean;
 }
 
 /** One record of a guarded append. */

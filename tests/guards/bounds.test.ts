@@ -2,7 +2,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { refreshDepths } from "@sluice/broker";
 import { consumer } from "@sluice/contract";
 import { isSluiceError } from "@sluice/kernel";
-import { openTopic } from "@sluice/log";
+import { openTopic, PostgresLog } from "@sluice/log";
 import { eventually, startProxy } from "@sluice/testkit";
 import type postgres from "postgres";
 import { lagOf } from "../invariants/recording-groups.ts";
@@ -197,5 +197,40 @@ test("[Q3] the depth counts what the slowest group has not done, rolled and drop
   await rig.sql`update sluice.position set next_offset = 3 where "group" = 2 and partition = 0`;
   expect(await depthOf(rig.sql, number)).toBe(1 + 2);
   await rig.sql`delete from sluice.segment where topic = ${number} and segment = 0`;
+  expect(await depthOf(rig.sql, number)).toBe(2);
+});
+
+test("[Q3][I2] a send that was told there is no room never enters, also when its first try comes after its repeat", async () => {
+  await using rig = await openRig();
+  const { topic, number } = await guardedTopic(rig, "letters", 1, { maxDepth: 1 });
+  const log = new PostgresLog(rig.pool());
+  const entry = await openTopic(rig.pool({ connections: 1 }), topic, { create: false });
+  const attempt = async (sequence: number, value: string, isRepeat: boolean) => {
+    const record = {
+      partition: 0,
+      unit: 0,
+      messageId: null,
+      key: null,
+      value: JSON.stringify(value),
+      attributes: null,
+    };
+    const call = { topic: entry, records: [record], producer: 7, sequence, acks: "all", ring: null } as const;
+    const answers = await log.appendGuarded({ ...call, isRepeat, deadlineMs: 5_000 });
+    return answers.map(({ status }) => status);
+  };
+  const stored = async () => (await readTopic(rig.sql, "letters")).map(({ value }) => value);
+
+  expect(await attempt(0, "fills it", false)).toEqual(["appended"]);
+  expect(await attempt(1, "late", true)).toEqual(["full"]);
+  await rig.sql`select sluice.guard_topic('letters', max_depth => 10)`;
+  expect(await attempt(1, "late", false)).toEqual(["full"]);
+  expect(await stored()).toEqual(["fills it"]);
+
+  // Where a repeat's refusal is kept nowhere, the check sees what was refused.
+  await rig.sql`select sluice.guard_topic('letters', max_depth => 1)`;
+  expect(await attempt(2, "too late", false)).toEqual(["full"]);
+  await rig.sql`select sluice.guard_topic('letters', max_depth => 10)`;
+  expect(await attempt(2, "too late", false)).toEqual(["appended"]);
+  expect(await stored()).toEqual(["fills it", "too late"]);
   expect(await depthOf(rig.sql, number)).toBe(2);
 });

@@ -140,6 +140,7 @@ export class GuardedProducer extends TopicProducer {
           sequence,
           acks,
           ring,
+          isRepeat: isUnknown,
           deadlineMs: attemptTimeoutMs,
         });
         if (ring === null && answers.some(({ status }) => status === "appended")) {

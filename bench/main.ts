@@ -1,6 +1,9 @@
 import { parseArgs } from "node:util";
+import { delayed } from "./delivery/delayed.ts";
 import { failing } from "./delivery/failing.ts";
+import { outbox, outboxSixteen } from "./delivery/outbox.ts";
 import { pace } from "./delivery/pace.ts";
+import { relay } from "./delivery/relay.ts";
 import { shared } from "./delivery/shared.ts";
 import { stageBatch, stageRowByRow } from "./delivery/stage.ts";
 import { Floors } from "./floors.ts";
@@ -26,6 +29,10 @@ const deliveryBenches: typeof logBenches = {
   stage: stageBatch,
   "stage-row-by-row": stageRowByRow,
   "failing-1-percent": failing,
+  outbox,
+  "outbox-16": outboxSixteen,
+  relay,
+  delayed,
   "rate-limit": pace,
 };
 

@@ -17,14 +17,15 @@ export interface BenchServer {
 /**
  * The server of `DATABASE_URL`, in a new database that is dropped afterwards; without it a fresh embedded one. Refuses to
  * measure a server that does not sync before it answers.
+ *
+ * @param suffix of the database's name, for a second one
  */
-export async function openBenchServer(): Promise<BenchServer> {
-  const given = process.env["DATABASE_URL"];
+export async function openBenchServer(given = process.env["DATABASE_URL"], suffix = ""): Promise<BenchServer> {
   const folder = given === undefined ? await mkdtemp(join(tmpdir(), "sluice-bench-")) : undefined;
   const embedded = folder === undefined ? undefined : await startEmbedded({ dataDirectory: join(folder, "postgres") });
   const adminUrl = given ?? embedded?.url ?? "";
   const admin = postgres(adminUrl, { max: 1, onnotice: () => undefined });
-  const name = `sluice_bench_${process.pid}`;
+  const name = `sluice_bench_${process.pid}${suffix}`;
   const [settings] = await admin<{ version: string; fsync: string; commit: string; lz4: boolean }[]>`
     select current_setting('server_version') as version, current_setting('fsync') as fsync,
       current_setting('synchronous_commit') as commit,

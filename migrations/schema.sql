@@ -1271,6 +1271,32 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.begin_all_retries(p_positions integer[], p_epochs bigint[], p_offsets bigint[])
+ RETURNS TABLE(number integer, epoch_holds boolean, attempt integer, id text, key text, value text, headers text, timestamp_ms double precision, error text)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+#variable_conflict use_column
+begin
+  perform sluice.hold_fences(p_positions);
+  return query
+    with asked as materialized (
+      select a.number::integer, a.position, a."offset",
+        exists (select from sluice.position p where p.position = a.position and p.epoch = a.epoch) as epoch_holds
+      from unnest(p_positions, p_epochs, p_offsets) with ordinality as a(position, epoch, "offset", number)),
+    begun as (
+      update sluice.retry r set attempt = r.attempt + 1, due = null
+      from asked a where a.epoch_holds and r.position = a.position and r."offset" = a."offset"
+      returning a.number, r.*)
+    select a.number, a.epoch_holds, b.attempt, b.id, b.key, b.value, b.headers::text,
+      (extract(epoch from b."timestamp") * 1000)::double precision, b.error
+    from asked a left join begun b using (number)
+    where not a.epoch_holds or b.number is not null;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.begin_redriven(p_position integer, p_epoch bigint, p_redriven bigint)
  RETURNS integer
  LANGUAGE plpgsql
@@ -2098,6 +2124,27 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.end_all_retries(p_positions integer[], p_epochs bigint[], p_offsets bigint[])
+ RETURNS SETOF integer
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+#variable_conflict use_column
+begin
+  perform sluice.hold_fences(p_positions);
+  return query
+    with asked as materialized (
+      select a.number::integer, a.position, a."offset"
+      from unnest(p_positions, p_epochs, p_offsets) with ordinality as a(position, epoch, "offset", number)
+      join sluice.position p on p.position = a.position and p.epoch = a.epoch),
+    gone as (
+      delete from sluice.retry r using asked a where r.position = a.position and r."offset" = a."offset")
+    select a.number from asked a;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.end_offset(p_topic integer, p_partition integer)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -2400,6 +2447,19 @@ begin
   on conflict (position, "offset") do update set attempt = h.attempt + 1
   returning h.attempt into v_attempt;
   return v_attempt;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.hold_fences(p_positions integer[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_position integer;
+begin
+  for v_position in select distinct p from unnest(p_positions) as p order by p loop
+    perform pg_advisory_xact_lock_shared(1936487683, v_position);
+  end loop;
 end $function$
 ;
 
@@ -3220,6 +3280,44 @@ begin
       returning "offset")
     select f."offset", case when a."offset" is null and d."offset" is null then 'already' else 'put off' end
     from failed f left join again a using ("offset") left join added d using ("offset");
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.put_off_all(p_positions integer[], p_messages json)
+ RETURNS TABLE(number integer, outcome text)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+#variable_conflict use_column
+begin
+  perform sluice.hold_fences(p_positions);
+  return query
+    with failed as materialized (
+      select m.*, clock_timestamp() + make_interval(secs => m.delay_ms / 1000) as due
+      from json_to_recordset(p_messages) as m(
+        number integer, position integer, epoch bigint, "offset" bigint, first boolean, attempt integer, delay_ms double precision,
+        blocks text, id text, key text, value text, headers json, timestamp_ms double precision, error text)
+      where m.position = any (p_positions)
+        and exists (select from sluice.position p where p.position = m.position and p.epoch = m.epoch)),
+    again as (
+      update sluice.retry r set attempt = f.attempt, due = f.due, error = f.error, failed_at = clock_timestamp()
+      from failed f where r.position = f.position and r."offset" = f."offset"
+      returning r.position, r."offset"),
+    marked as (
+      insert into sluice.done (position, "offset")
+      select f.position, f."offset" from failed f
+      where f.first and not exists (select from sluice.retry r where r.position = f.position and r."offset" = f."offset")
+      order by f.position, f."offset" on conflict do nothing
+      returning position, "offset"),
+    added as (
+      insert into sluice.retry (position, "offset", attempt, due, blocks, id, key, value, headers, "timestamp", error)
+      select f.position, f."offset", f.attempt, f.due, f.blocks, f.id, f.key, f.value, f.headers, to_timestamp(f.timestamp_ms / 1000), f.error
+      from failed f join marked m using (position, "offset")
+      returning position, "offset")
+    select f.number, case when a."offset" is null and d."offset" is null then 'already' else 'put off' end
+    from failed f left join again a using (position, "offset") left join added d using (position, "offset");
 end $function$
 ;
 
@@ -4188,6 +4286,7 @@ comment on function sluice.append_guarded_within(integer,json,text) is 'Internal
 comment on function sluice.append_within(integer,integer[],integer[],text,text,text,text) is 'Internal: appends within a stage''s transaction.';
 comment on function sluice.appended_at(integer,integer,bigint) is 'When a message was appended.';
 comment on function sluice.assert_duty(integer,bigint) is 'Refuses an owner of a duty that has been replaced.';
+comment on function sluice.begin_all_retries(integer[],bigint[],bigint[]) is 'Internal: counts attempts before they are made.';
 comment on function sluice.begin_redriven(integer,bigint,bigint) is 'Internal: counts an attempt of a redriven message.';
 comment on function sluice.begin_retries(integer,bigint,bigint[]) is 'Internal: counts an attempt before it is made.';
 comment on function sluice.bury_redriven(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message is a dead letter again.';
@@ -4217,6 +4316,7 @@ comment on function sluice.dropped_below(integer,integer) is 'Below which offset
 comment on function sluice.drops(integer) is 'Internal: whether messages of a topic are dropped to make room, or were.';
 comment on function sluice.due_time(timestamp with time zone,interval) is 'Internal: when a delayed message is due.';
 comment on function sluice.edit_dead_letter(bigint,json,json) is 'Changes a dead letter before it is redriven: select sluice.edit_dead_letter(1, value => ''{"a":1}'').';
+comment on function sluice.end_all_retries(integer[],bigint[],bigint[]) is 'Internal: forgets messages that are over.';
 comment on function sluice.end_offset(integer,integer) is 'The offset that the next message of a partition will get.';
 comment on function sluice.end_retries(integer,bigint,bigint[]) is 'Internal: forgets messages that are over.';
 comment on function sluice.ensure_positions(integer,integer,text) is 'Gives a group a position in every partition of a topic.';
@@ -4234,6 +4334,7 @@ comment on function sluice.forget_replies(integer) is 'Internal: removes expired
 comment on function sluice.group_number(text) is 'Internal: the number of a group; refuses a name that is none.';
 comment on function sluice.guard_topic(text,bigint,bigint,bigint,text) is 'Sets what a topic refuses, forgets and bounds: select sluice.guard_topic(''jobs'', max_depth => 1000, overflow => ''drop-oldest'').';
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
+comment on function sluice.hold_fences(integer[]) is 'Internal: takes the fences of positions, shared.';
 comment on function sluice.is_guarded(integer) is 'Internal: whether a topic deduplicates or is bounded.';
 comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position.';
 comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
@@ -4270,6 +4371,7 @@ comment on function sluice.prepare(text,json,text,text,json,integer,interval,int
 comment on function sluice.prepare_half(integer,integer,text,text,text,text,bigint,integer,text) is 'Internal: keeps a half message.';
 comment on function sluice.purge_dead_letters(timestamp with time zone,text,text) is 'Gives up dead letters older than a time, 10,000 at most a call: select sluice.purge_dead_letters(now() - interval ''90 days'').';
 comment on function sluice.put_off(integer,bigint,json) is 'Internal: keeps messages that failed until they are handed over again.';
+comment on function sluice.put_off_all(integer[],json) is 'Internal: keeps messages that failed until they are handed over again.';
 comment on function sluice.raise_marks(integer,integer[],bigint[]) is 'Internal: drops what waits below.';
 comment on function sluice.raise_priorities(text,integer) is 'Gives a topic more priorities: select sluice.raise_priorities(''jobs'', 3).';
 comment on function sluice.ready_positions(integer[],integer) is 'Internal: the most urgent positions that have something to lease.';

@@ -5,7 +5,7 @@ import { payloads } from "../payload.ts";
 
 /** One message in a hundred fails at first and is tried again: what that costs those that do not. */
 export async function failing(bench: LogBench): Promise<Result> {
-  const count = rounded(300_000, bench);
+  const count = rounded(600_000, bench);
   const { sluice, server } = bench;
   await server.sql`truncate floor_row`;
   for (let sent = 0; sent < count; sent += 10_000) {

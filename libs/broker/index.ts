@@ -45,6 +45,8 @@ export { requireGroup } from "./require-group.ts";
 export { retentionBounds, trimTopics } from "./retention.ts";
 export {
   type BegunRetry,
+  type OwnedOffset,
+  type OwnedPutOff,
   type PutOff,
   type PutOffOutcome,
   Retries,

@@ -19,6 +19,18 @@ export interface PutOff extends KeptMessage {
   readonly error: string;
 }
 
+/** A {@link PutOff} of a position, under the epoch of its owner. */
+export interface OwnedPutOff {
+  readonly owner: OwnedPosition;
+  readonly message: PutOff;
+}
+
+/** A message that waits, by its place, under the epoch of the position's owner. */
+export interface OwnedOffset {
+  readonly owner: OwnedPosition;
+  readonly offset: number;
+}
+
 /** A message that waits to be handed over again, as a new owner finds it. */
 export interface WaitingRetry {
   readonly offset: number;
@@ -43,7 +55,8 @@ export type PutOffOutcome = "put off" | "already" | "fenced";
 
 /**
  * Messages that wait to be handed over again: rows of the database, so that a retry and the count of its attempts
- * survive the process. Every write is fenced by the owner's epoch.
+ * survive the process. Every write is fenced by its owner's epoch, and takes messages of any positions: one statement does for
+ * all partitions of a process.
  */
 export class Retries {
   readonly #pool: Pool;
@@ -52,25 +65,22 @@ export class Retries {
     this.#pool = pool;
   }
 
-  /** Keeps messages that failed; the position may pass those that are put off. One outcome for each, in order. */
-  async putOff({ position, epoch }: OwnedPosition, messages: readonly PutOff[]): Promise<readonly PutOffOutcome[]> {
-    const rows = await this.#pool.query<{ offset: string; outcome: "put off" | "already" }>(
+  /** Keeps messages that failed; their positions may pass those that are put off. One outcome for each, in order. */
+  async putOff(entries: readonly OwnedPutOff[]): Promise<readonly PutOffOutcome[]> {
+    const rows = await this.#pool.query<{ number: number; outcome: "put off" | "already" }>(
       "putting failed messages off",
       putOffStatement,
-      [position, epoch, JSON.stringify(messages.map(toRow))],
+      [arrayLiteral(positionsOf(entries)), JSON.stringify(entries.map(toRow))],
     );
-    const outcomes = new Map(rows.map((row) => [Number(row.offset), row.outcome]));
-    return messages.map(({ offset }) => outcomes.get(offset) ?? "fenced");
+    const outcomes = new Map(rows.map((row) => [row.number, row.outcome]));
+    return entries.map((_, index) => outcomes.get(index + 1) ?? "fenced");
   }
 
-  /** Counts an attempt of each before it is made. `undefined` for one that is done already; `"fenced"` for all together. */
-  async begin(
-    { position, epoch }: OwnedPosition,
-    offsets: readonly number[],
-  ): Promise<readonly (BegunRetry | undefined)[] | "fenced"> {
+  /** Counts an attempt of each before it is made. `undefined` for one that is done already. One outcome for each, in order. */
+  async begin(entries: readonly OwnedOffset[]): Promise<readonly (BegunRetry | undefined | "fenced")[]> {
     const rows = await this.#pool.query<{
+      number: number;
       epoch_holds: boolean;
-      offset: string;
       attempt: number;
       id: string;
       key: string | null;
@@ -78,34 +88,31 @@ export class Retries {
       headers: string;
       timestamp_ms: number;
       error: string;
-    }>("beginning retries", beginStatement, [position, epoch, arrayLiteral(offsets)]);
-    if (rows[0]?.epoch_holds === false) return "fenced";
-    const begun = new Map(
-      rows.map((row) => [
-        Number(row.offset),
-        {
-          offset: Number(row.offset),
-          attempt: row.attempt,
-          id: row.id,
-          key: row.key,
-          value: row.value,
-          headers: JSON.parse(row.headers) as Record<string, string>,
-          timestamp: row.timestamp_ms,
-          error: row.error,
-        },
-      ]),
-    );
-    return offsets.map((offset) => begun.get(offset));
+    }>("beginning retries", beginStatement, ownedOffsets(entries));
+    const found = new Map(rows.map((row) => [row.number, row]));
+    return entries.map(({ offset }, index) => {
+      const row = found.get(index + 1);
+      if (row === undefined) return undefined;
+      if (!row.epoch_holds) return "fenced";
+      const { attempt, id, key, value, headers, timestamp_ms, error } = row;
+      return {
+        offset,
+        attempt,
+        id,
+        key,
+        value,
+        headers: JSON.parse(headers) as Record<string, string>,
+        timestamp: timestamp_ms,
+        error,
+      };
+    });
   }
 
-  /** Forgets messages that are over. Resolves with whether the position is still the caller's. */
-  async end({ position, epoch }: OwnedPosition, offsets: readonly number[]): Promise<boolean> {
-    const rows = await this.#pool.query<{ epoch_holds: boolean }>("ending retries", endStatement, [
-      position,
-      epoch,
-      arrayLiteral(offsets),
-    ]);
-    return rows[0]?.epoch_holds ?? false;
+  /** Forgets messages that are over; of each, whether its position is still the caller's, in order. */
+  async end(entries: readonly OwnedOffset[]): Promise<readonly ("over" | "fenced")[]> {
+    const rows = await this.#pool.query<{ number: number }>("ending retries", endStatement, ownedOffsets(entries));
+    const held = new Set(rows.map((row) => row.number));
+    return entries.map((_, index) => (held.has(index + 1) ? "over" : "fenced"));
   }
 
   /**
@@ -140,8 +147,12 @@ export class Retries {
   }
 }
 
-function toRow(message: PutOff): Readonly<Record<string, unknown>> {
+/** A row of sluice.put_off_all: entries are numbered from 1. */
+function toRow({ owner, message }: OwnedPutOff, index: number): Readonly<Record<string, unknown>> {
   return {
+    number: index + 1,
+    position: owner.position,
+    epoch: owner.epoch,
     offset: message.offset,
     first: message.isFirst,
     attempt: message.attempt,
@@ -154,4 +165,16 @@ function toRow(message: PutOff): Readonly<Record<string, unknown>> {
     timestamp_ms: message.timestamp,
     error: message.error,
   };
+}
+
+function positionsOf(entries: readonly { readonly owner: OwnedPosition }[]): number[] {
+  return [...new Set(entries.map(({ owner }) => owner.position))];
+}
+
+function ownedOffsets(entries: readonly OwnedOffset[]): string[] {
+  return [
+    arrayLiteral(entries.map(({ owner }) => owner.position)),
+    arrayLiteral(entries.map(({ owner }) => owner.epoch)),
+    arrayLiteral(entries.map(({ offset }) => offset)),
+  ];
 }

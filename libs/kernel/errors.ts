@@ -153,6 +153,22 @@ export function toError(thrown: unknown): Error {
   return new Error(text, { cause: thrown });
 }
 
+/**
+ * The name and the message of any thrown thing, in the words of {@link toError}. Its stack is not looked at: engines write it down when
+ * it is first asked for, which takes longer than handling a message.
+ */
+export function nameAndMessage(thrown: unknown): { readonly name: string; readonly message: string } {
+  try {
+    if (thrown instanceof Error) {
+      const { name, message }: { name: unknown; message: unknown } = thrown;
+      if (typeof name === "string" && typeof message === "string") return { name, message };
+    }
+  } catch {
+    // What cannot be looked at is told as a thing that is no Error.
+  }
+  return toError(thrown);
+}
+
 /** Whether it is an Error of which a log line and a dead letter can be made: getters may throw, a name may be a symbol. */
 function isReadable(thrown: unknown): thrown is Error {
   try {

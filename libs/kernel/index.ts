@@ -4,6 +4,7 @@ export {
   type ErrorCode,
   errorTable,
   isSluiceError,
+  nameAndMessage,
   type Problem,
   problemsError,
   SluiceError,

@@ -51,7 +51,9 @@ async function run(
   const types = calls[call];
   if (typeof transaction === "function") {
     const placeholders = types.map((type, index) => `$${index + 1}::text::${type}`);
-    return await transaction.unsafe(`select ${call}(${placeholders.join(", ")})::text as result`, [...parameters]);
+    return await transaction.unsafe(`select ${call}(${placeholders.join(", ")})::text as result`, [...parameters], {
+      prepare: true,
+    });
   }
   if (typeof transaction === "object" && transaction !== null && typeof transaction.execute === "function") {
     const values = types.map((type, index) => sql`${parameters[index]}::text::${sql.raw(type)}`);

@@ -14,6 +14,7 @@ import {
 import { Signal, toError } from "@sluice/kernel";
 import { Session } from "@sluice/store";
 import { assignedTo } from "./assigned-to.ts";
+import { GatheredRetries } from "./consumer/gathered-retries.ts";
 import { leastReserve } from "./consumer/hand-out-reserve.ts";
 import { IdleReport } from "./consumer/idle-report.ts";
 import { LaneGates } from "./consumer/lane-gate.ts";
@@ -49,7 +50,7 @@ export class Worker {
   readonly #owned = new Map<number, PartitionConsumer>();
   readonly #survey = new Signal();
   readonly #writer: PositionWriter;
-  readonly #retries: Retries;
+  readonly #gathered: GatheredRetries;
   readonly #paces: Paces;
   readonly #ownPause: OwnPause;
   readonly #lanes = new LaneGates();
@@ -68,7 +69,7 @@ export class Worker {
     this.#unassigned = new UnassignedConsumers(context, this.#joined, options.leaseMs);
     this.#idle = new IdleReport(context.logger);
     this.#writer = new PositionWriter(context.groups, context.logger, () => this.#owned.values());
-    this.#retries = new Retries(context.pool);
+    this.#gathered = new GatheredRetries(new Retries(context.pool));
     this.#paces = new Paces({ ...context, databaseClock: this.#databaseClock }, (pace) => {
       for (const owned of this.#owned.values()) if (owned.pace === pace) owned.heedPace();
     });
@@ -243,7 +244,7 @@ export class Worker {
       const consumer = new PartitionConsumer(
         {
           ...this.#context,
-          retries: this.#retries,
+          gathered: this.#gathered,
           redriven: new RedrivenMessages(this.#context.pool),
           passedOver: new PassedOver(this.#context.pool),
           databaseClock: this.#databaseClock,

@@ -1,3 +1,4 @@
--- Counts an attempt of messages $3 of position $1, if epoch $2 still has it, and gives them.
--- Locks: see sluice.begin_retries.
-select epoch_holds, "offset", attempt, id, key, value, headers, timestamp_ms, error from sluice.begin_retries($1, $2, $3::text::bigint[])
+-- Counts an attempt of messages $3 of positions $1, those whose epoch $2 holds, and gives them.
+-- Locks: see sluice.begin_all_retries.
+select number, epoch_holds, attempt, id, key, value, headers, timestamp_ms, error
+from sluice.begin_all_retries($1::text::integer[], $2::text::bigint[], $3::text::bigint[])

@@ -1,3 +1,3 @@
--- Forgets messages $3 of position $1, if epoch $2 still has it.
--- Locks: see sluice.end_retries.
-select sluice.end_retries($1, $2, $3::text::bigint[]) as epoch_holds
+-- Forgets messages $3 of positions $1, those whose epoch $2 holds, and says which.
+-- Locks: see sluice.end_all_retries.
+select number from sluice.end_all_retries($1::text::integer[], $2::text::bigint[], $3::text::bigint[]) as number

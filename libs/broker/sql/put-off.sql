@@ -1,3 +1,3 @@
--- Puts messages $3 of position $1 off, if epoch $2 still has it.
--- Locks: see sluice.put_off.
-select "offset", outcome from sluice.put_off($1, $2, $3::text::json)
+-- Puts messages $2 of positions $1 off, those whose epoch holds.
+-- Locks: see sluice.put_off_all.
+select number, outcome from sluice.put_off_all($1::text::integer[], $2::text::json)

@@ -50,7 +50,7 @@ export class Answers {
   constructor(context: AnswersContext) {
     this.#context = context;
     const replies = new Replies(context.pool);
-    this.#gathered = new GatheredCalls<Reply, undefined>(gatheredAnswers, async (gathered) => {
+    this.#gathered = new GatheredCalls<Reply, undefined>({ limit: gatheredAnswers, everyMs: 0 }, async (gathered) => {
       const dropped = gathered.length - (await replies.keep(gathered));
       if (dropped > 0) context.logger.log("debug", "answers were dropped: others came first", { dropped });
       return gathered.map(() => undefined);

@@ -61,7 +61,7 @@ async function conclude(
   if (failure === undefined && undecided.length > 0) {
     const outcome = await complete(owner, undecided, opening);
     if (outcome.kind !== "failed") return outcome;
-    logFailure(owner, undecided, outcome.error);
+    logFailure(owner, undecided, toError(outcome.error));
     return alone;
   }
   if (failure !== undefined) logFailure(owner, undecided, failure);

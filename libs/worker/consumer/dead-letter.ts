@@ -1,5 +1,5 @@
 import type { DeadLetter } from "@sluice/broker";
-import { toError } from "@sluice/kernel";
+import { nameAndMessage } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
 import { keptMessageAt } from "./kept-batch.ts";
 
@@ -20,7 +20,7 @@ export function deadLetterOf(
 
 /** What Postgres can keep of an error: NUL and lone surrogates would be refused, and the message is worth more than them. */
 export function errorText(thrown: unknown): string {
-  const { name, message } = toError(thrown);
+  const { name, message } = nameAndMessage(thrown);
   return storableText(`${name}: ${message}`);
 }
 

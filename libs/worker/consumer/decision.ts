@@ -3,7 +3,7 @@ import { type Duration, limits, parseDurationMs, SluiceError } from "@sluice/ker
 
 /** What a handler decided by a verb; one of the outcomes of handing a message over. */
 export type Decision =
-  | { readonly kind: "failed"; readonly error: Error; readonly delayMs?: number }
+  | { readonly kind: "failed"; readonly error: unknown; readonly delayMs?: number }
   | { readonly kind: "rejected"; readonly reason: string }
   | { readonly kind: "released"; readonly delayMs: number };
 

@@ -170,9 +170,8 @@ function mark(owner: DeliveryOwner, transaction: OpenTransaction, offsets: reado
 
 function fail(owner: DeliveryOwner, message: Message, thrown: unknown): Outcome | Promise<Outcome> {
   const transaction = message.end();
-  const error = toError(thrown);
-  if (message.decision !== undefined) logOverruled(owner, message, error);
-  const outcome = message.decision ?? { kind: "failed", error };
+  if (message.decision !== undefined) logOverruled(owner, message, toError(thrown));
+  const outcome = message.decision ?? { kind: "failed", error: thrown };
   return transaction === undefined ? outcome : undo(transaction, outcome);
 }
 

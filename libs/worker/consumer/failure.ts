@@ -1,5 +1,5 @@
 import type { AnyConsumer } from "@sluice/contract";
-import { type Logger, toError } from "@sluice/kernel";
+import { type LogFields, type Logger, type LogLevel, toError } from "@sluice/kernel";
 import { errorText, storableText } from "./dead-letter.ts";
 import type { Outcome } from "./delivery.ts";
 
@@ -27,33 +27,46 @@ export interface FailurePlace {
 }
 
 /** Decides about a failure as the consumer declared it, and logs that. */
-export function measureOf(failure: Failure, { consumer, partition, offset, attempt, logger }: FailurePlace): Measure {
-  const fields = {
+export function measureOf(failure: Failure, place: FailurePlace): Measure {
+  const { consumer, attempt } = place;
+  if (failure.kind === "released") {
+    const { delayMs } = failure;
+    tell(place, failure, "debug", "a message is handed over again, and this time does not count", { delayMs });
+    return { kind: "again", delayMs, counts: false };
+  }
+  if (failure.kind === "rejected") {
+    tell(place, failure, "info", "a handler rejected its message");
+    return { kind: consumer.onExhausted === "drop" ? "drop" : "bury", reason: "rejected" };
+  }
+  if (failure.kind === "failed" && attempt < consumer.attempts) {
+    const delayMs = failure.delayMs ?? Math.ceil(consumer.backoff.delayMs(attempt, Math.random()));
+    tell(place, failure, "info", "a handler failed; its message is tried again", { delayMs });
+    return { kind: "again", delayMs, counts: true };
+  }
+  const reason = failure.kind === "misfit" ? "schema" : "exhausted";
+  tell(place, failure, "warn", `a message was given up: ${consumer.onExhausted}`, { reason });
+  if (consumer.onExhausted === "pause") return { kind: "pause" };
+  return { kind: consumer.onExhausted === "drop" ? "drop" : "bury", reason };
+}
+
+/** Nothing is put together for a line that nobody reads: an error's stack alone takes longer than handling a message. */
+function tell(
+  { consumer, partition, offset, attempt, logger }: FailurePlace,
+  failure: Failure,
+  level: LogLevel,
+  message: string,
+  more: LogFields = {},
+): void {
+  if (!logger.isEnabled(level)) return;
+  logger.log(level, message, {
     topic: consumer.topic.name,
     group: consumer.group,
     partition,
     offset,
     attempt,
     ...("error" in failure ? { error: toError(failure.error) } : {}),
-  };
-  if (failure.kind === "released") {
-    const { delayMs } = failure;
-    logger.log("debug", "a message is handed over again, and this time does not count", { ...fields, delayMs });
-    return { kind: "again", delayMs, counts: false };
-  }
-  if (failure.kind === "rejected") {
-    logger.log("info", "a handler rejected its message", fields);
-    return { kind: consumer.onExhausted === "drop" ? "drop" : "bury", reason: "rejected" };
-  }
-  if (failure.kind === "failed" && attempt < consumer.attempts) {
-    const delayMs = failure.delayMs ?? Math.ceil(consumer.backoff.delayMs(attempt, Math.random()));
-    logger.log("info", "a handler failed; its message is tried again", { ...fields, delayMs });
-    return { kind: "again", delayMs, counts: true };
-  }
-  const reason = failure.kind === "misfit" ? "schema" : "exhausted";
-  logger.log("warn", `a message was given up: ${consumer.onExhausted}`, { ...fields, reason });
-  if (consumer.onExhausted === "pause") return { kind: "pause" };
-  return { kind: consumer.onExhausted === "drop" ? "drop" : "bury", reason };
+    ...more,
+  });
 }
 
 /** What is kept of why. */

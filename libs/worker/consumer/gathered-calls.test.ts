@@ -4,7 +4,7 @@ import { GatheredCalls } from "./gathered-calls.ts";
 test("what comes while a call is under way goes with the next one, in order, and no more than the limit", async () => {
   const calls: number[][] = [];
   const gates: PromiseWithResolvers<void>[] = [];
-  const gathered = new GatheredCalls<number, number>(3, async (items) => {
+  const gathered = new GatheredCalls<number, number>({ limit: 3, everyMs: 0 }, async (items) => {
     calls.push([...items]);
     const gate = Promise.withResolvers<void>();
     gates.push(gate);
@@ -27,7 +27,7 @@ test("what comes while a call is under way goes with the next one, in order, and
 
 test("a call that fails fails for those that it was made for, and for no others", async () => {
   let calls = 0;
-  const gathered = new GatheredCalls<number, number>(10, async (items) => {
+  const gathered = new GatheredCalls<number, number>({ limit: 10, everyMs: 0 }, async (items) => {
     calls += 1;
     if (calls === 1) throw new Error("no");
     return items;
@@ -35,4 +35,19 @@ test("a call that fails fails for those that it was made for, and for no others"
   const first = gathered.add(1);
   expect(await first.catch((error: Error) => error.message)).toBe("no");
   expect(await gathered.add(2)).toBe(2);
+});
+
+test("what follows closely goes together, and what is lone goes at once", async () => {
+  const calls: number[][] = [];
+  const gathered = new GatheredCalls<number, number>({ limit: 3, everyMs: 20 }, async (items) => {
+    calls.push([...items]);
+    return items;
+  });
+  await gathered.add(1);
+  const began = performance.now();
+  const second = gathered.add(2);
+  await Promise.resolve();
+  expect(await Promise.all([second, gathered.add(3)])).toEqual([2, 3]);
+  expect(calls).toEqual([[1], [2, 3]]);
+  expect(performance.now() - began).toBeGreaterThan(5);
 });

@@ -4,19 +4,25 @@ interface Waiting<Item, Result> {
   readonly reject: (error: unknown) => void;
 }
 
+/** How much goes into one call. */
+export interface GatheringOptions {
+  /** Items of one call at most. */
+  readonly limit: number;
+  /** Between the beginnings of two calls at least, unless more waits than one takes: what is lone goes at once, many go together. */
+  readonly everyMs: number;
+}
+
 /** Makes one call for many: while one is under way, what comes is gathered for the next. */
 export class GatheredCalls<Item, Result> {
   readonly #call: (items: readonly Item[]) => Promise<readonly Result[]>;
-  readonly #limit: number;
+  readonly #options: GatheringOptions;
   #waiting: Waiting<Item, Result>[] = [];
   #isCalling = false;
+  #nextAt = 0;
 
-  /**
-   * @param call answers with one result per item, in order
-   * @param limit items of one call at most
-   */
-  constructor(limit: number, call: (items: readonly Item[]) => Promise<readonly Result[]>) {
-    this.#limit = limit;
+  /** @param call answers with one result per item, in order */
+  constructor(options: GatheringOptions, call: (items: readonly Item[]) => Promise<readonly Result[]>) {
+    this.#options = options;
     this.#call = call;
   }
 
@@ -32,8 +38,12 @@ export class GatheredCalls<Item, Result> {
     this.#isCalling = true;
     // What the same turn adds goes along.
     await Promise.resolve();
+    const { limit, everyMs } = this.#options;
     while (this.#waiting.length > 0) {
-      const taken = this.#waiting.splice(0, this.#limit);
+      const restMs = this.#waiting.length < limit ? this.#nextAt - performance.now() : 0;
+      if (restMs > 0) await new Promise<void>((resolve) => setTimeout(resolve, restMs));
+      this.#nextAt = performance.now() + everyMs;
+      const taken = this.#waiting.splice(0, limit);
       try {
         const results = await this.#call(taken.map(({ item }) => item));
         for (const [index, { resolve }] of taken.entries()) resolve(results[index] as Result);

@@ -83,9 +83,9 @@ export class PartitionConsumer implements RedrivenHome {
     this.#explicitNext = taken.nextOffset;
     this.#committedNext = taken.nextOffset;
     this.expiry = new Expiry({ ...context, ...home, signal: this.#abort.signal });
-    const { retries, logger, clock } = context;
+    const { gathered, logger, clock } = context;
     const { signal } = this.#abort;
-    const keeper = new RetryKeeper({ retries, owner: this, logger, clock, signal });
+    const keeper = new RetryKeeper({ gathered, owner: this, logger, clock, signal });
     this.#keeper = keeper;
     this.#runner = new TaskRunner({
       consumer: this.consumer,

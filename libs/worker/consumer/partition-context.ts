@@ -1,7 +1,8 @@
-import type { DatabaseClock, GroupPosition, Groups, PassedOver, Retries } from "@sluice/broker";
+import type { DatabaseClock, GroupPosition, Groups, PassedOver } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import type { Log, TopicEntry } from "@sluice/log";
 import type { StageRunner } from "../stage/stage-runner.ts";
+import type { GatheredRetries } from "./gathered-retries.ts";
 import type { QueueLane } from "./lane-gate.ts";
 import type { DeliveryServices } from "./message.ts";
 import type { PaceInForce } from "./pace-in-force.ts";
@@ -13,7 +14,7 @@ import type { RateLimiter } from "./rate-limiter.ts";
 export interface PartitionConsumerContext extends PauseContext, DeliveryServices {
   readonly log: Log;
   readonly groups: Groups;
-  readonly retries: Retries;
+  readonly gathered: GatheredRetries;
   readonly passedOver: PassedOver;
   readonly databaseClock: DatabaseClock;
   /** Writes the positions of these now; rejects with FENCED for one that has another owner. */

@@ -1,4 +1,5 @@
 import type { OffsetRange } from "@sluice/broker";
+import { OffsetSet } from "./offset-set.ts";
 
 /**
  * How far one owner is in one partition, when messages finish out of order: everything below `next` is done, and above it
@@ -8,8 +9,8 @@ export class Progress {
   #next: number;
   /** Done above `next`, apart from each other, ascending. */
   #ranges: OffsetRange[];
-  /** Done since the ranges were last folded together; disjoint from them. */
-  readonly #recent = new Set<number>();
+  /** Done since the ranges were last folded together. */
+  readonly #recent = new OffsetSet();
 
   constructor(next: number, doneAbove: readonly OffsetRange[]) {
     this.#next = next;
@@ -26,8 +27,8 @@ export class Progress {
   done(offset: number): void {
     if (offset === this.#next) {
       this.#next += 1;
-      if (this.#recent.size > 0 || this.#ranges.length > 0) this.#advance();
-    } else if (offset > this.#next && !this.isDone(offset)) {
+      if (this.#recent.highest >= 0 || this.#ranges.length > 0) this.#advance();
+    } else if (offset > this.#next) {
       this.#recent.add(offset);
     }
   }
@@ -53,7 +54,6 @@ export class Progress {
   skipTo(offset: number): void {
     if (offset <= this.#next) return;
     this.#next = offset;
-    for (const recent of this.#recent) if (recent < offset) this.#recent.delete(recent);
     this.#ranges = this.#ranges.flatMap(([from, to]): OffsetRange[] =>
       to <= offset ? [] : [[Math.max(from, offset), to]],
     );
@@ -75,11 +75,9 @@ export class Progress {
 
   /** What is done above `next`, as ranges. */
   ranges(): readonly OffsetRange[] {
-    if (this.#recent.size > 0) {
-      const singles = [...this.#recent].filter((offset) => offset > this.#next);
-      this.#ranges = merge([...this.#ranges, ...singles.map((offset): OffsetRange => [offset, offset + 1])]);
-      this.#recent.clear();
-    }
+    if (this.#recent.highest > this.#next)
+      this.#ranges = merge([...this.#ranges, ...this.#recent.rangesFrom(this.#next)]);
+    this.#recent.clear();
     return this.#ranges;
   }
 
@@ -99,12 +97,12 @@ export class Progress {
   #advance(): void {
     for (;;) {
       const first = this.#ranges[0];
-      if (this.#recent.delete(this.#next)) this.#next += 1;
-      else if (first !== undefined && first[0] <= this.#next) {
-        this.#next = Math.max(this.#next, first[1]);
-        this.#ranges.shift();
-      } else return;
+      this.#next = this.#recent.firstAbsent(this.#next);
+      if (first === undefined || first[0] > this.#next) break;
+      this.#next = Math.max(this.#next, first[1]);
+      this.#ranges.shift();
     }
+    if (this.#recent.highest < this.#next) this.#recent.clear();
   }
 }
 

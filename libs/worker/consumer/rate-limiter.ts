@@ -37,7 +37,7 @@ export class RateLimiter {
 
   constructor(context: RateLimiterContext) {
     this.#context = context;
-    this.#ofGroup = new GatheredCalls(reservedMessages, async (items) => {
+    this.#ofGroup = new GatheredCalls({ limit: reservedMessages, everyMs: 0 }, async (items) => {
       const { era } = context.inForce;
       const at = performance.now() + (await this.#reserve(era, "", items.length));
       return items.map((_, index) => ({ at: at + index * intervalOf(era), era }));

@@ -1,11 +1,12 @@
-import type { BegunRetry, OwnedPosition, PutOff, PutOffOutcome, Retries, WaitingRetry } from "@sluice/broker";
+import type { BegunRetry, OwnedPosition, PutOff, PutOffOutcome, WaitingRetry } from "@sluice/broker";
 import type { Clock, Logger } from "@sluice/kernel";
-import { GatheredCalls } from "./gathered-calls.ts";
+import { GatheredRetries } from "./gathered-retries.ts";
 import { insist } from "./insist.ts";
 
 /** What a keeper works with. */
 export interface RetryKeeperContext {
-  readonly retries: Retries;
+  /** All partitions of the process share it. */
+  readonly gathered: GatheredRetries;
   readonly owner: OwnedPosition;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -13,61 +14,60 @@ export interface RetryKeeperContext {
   readonly signal: AbortSignal;
 }
 
-/** Messages of one statement: their values go along. */
-const gatheredMessages = 200;
-
 /**
- * The failed messages of one partition, as its owner keeps them in the database: many in one statement, and again until the
- * database has them. Nothing here rejects.
+ * The failed messages of one partition, as its owner keeps them in the database: in one statement with those of the process's other
+ * partitions, and again until the database has them. Nothing here rejects.
+ *
+ * Only the first try goes along with the others: a statement may wait for a transaction that is being committed, or fail for one
+ * message's sake, and who was in it then goes on with its own.
  */
 export class RetryKeeper {
   readonly #context: RetryKeeperContext;
-  readonly #puttingOff: GatheredCalls<PutOff, PutOffOutcome>;
-  readonly #beginning: GatheredCalls<number, BegunRetry | undefined | "fenced">;
-  readonly #ending: GatheredCalls<number, "over" | "fenced">;
+  readonly #own: GatheredRetries;
 
   constructor(context: RetryKeeperContext) {
     this.#context = context;
-    const { retries, owner } = context;
-    this.#puttingOff = new GatheredCalls(gatheredMessages, (messages) => retries.putOff(owner, messages));
-    this.#beginning = new GatheredCalls<number, BegunRetry | undefined | "fenced">(
-      gatheredMessages,
-      async (offsets) => {
-        const begun = await retries.begin(owner, offsets);
-        return begun === "fenced" ? offsets.map(() => begun) : begun;
-      },
-    );
-    this.#ending = new GatheredCalls<number, "over" | "fenced">(gatheredMessages, async (offsets) => {
-      const outcome = (await retries.end(owner, offsets)) ? "over" : "fenced";
-      return offsets.map(() => outcome);
-    });
+    this.#own = new GatheredRetries(context.gathered.retries);
   }
 
   /** Keeps a message that failed. */
   putOff(message: PutOff): Promise<PutOffOutcome | "stopped"> {
-    return insist("putting a failed message off", this.#context, () => this.#puttingOff.add(message));
+    const { owner } = this.#context;
+    return this.#insist("putting a failed message off", ({ puttingOff }) => puttingOff.add({ owner, message }));
   }
 
   /** Counts an attempt before it is made; `undefined` when the message is done already. */
   begin(offset: number): Promise<BegunRetry | undefined | "fenced" | "stopped"> {
-    return insist("beginning a retry", this.#context, () => this.#beginning.add(offset));
+    const { owner } = this.#context;
+    return this.#insist("beginning a retry", ({ beginning }) => beginning.add({ owner, offset }));
   }
 
   /** Forgets a message that is over. */
   end(offset: number): Promise<"over" | "fenced" | "stopped"> {
-    return insist("forgetting a message that is over", this.#context, () => this.#ending.add(offset));
+    const { owner } = this.#context;
+    return this.#insist("forgetting a message that is over", ({ ending }) => ending.add({ owner, offset }));
   }
 
   /** Notes that a suspicious message is handed over. */
   handOut(offset: number, first: number): Promise<number | "fenced" | "stopped"> {
-    const { retries, owner } = this.#context;
-    return insist("noting a suspicious message", this.#context, () => retries.handOut(owner, offset, first));
+    const { gathered, owner } = this.#context;
+    return insist("noting a suspicious message", this.#context, () => gathered.retries.handOut(owner, offset, first));
   }
 
   /** What waits, `limit` at most; nothing when stopped. */
   async waiting(limit: number): Promise<readonly WaitingRetry[]> {
-    const { retries, owner } = this.#context;
-    const rows = await insist("looking for retries", this.#context, () => retries.waiting(owner.position, limit));
+    const { gathered, owner } = this.#context;
+    const rows = await insist("looking for retries", this.#context, () =>
+      gathered.retries.waiting(owner.position, limit),
+    );
     return rows === "stopped" ? [] : rows;
+  }
+
+  #insist<Result>(what: string, call: (gathered: GatheredRetries) => Promise<Result>): Promise<Result | "stopped"> {
+    let tries = 0;
+    return insist(what, this.#context, () => {
+      tries += 1;
+      return call(tries === 1 ? this.#context.gathered : this.#own);
+    });
   }
 }

@@ -1,0 +1,20 @@
+import type { BegunRetry, OwnedOffset, OwnedPutOff, PutOffOutcome, Retries } from "@sluice/broker";
+import { GatheredCalls } from "./gathered-calls.ts";
+
+/** Messages of one statement, whose values go along; and how often one is made. */
+const gathering = { limit: 200, everyMs: 10 };
+
+/** What {@link Retries} does for many, asked for one by one: what comes while a statement is under way goes with the next. */
+export class GatheredRetries {
+  readonly retries: Retries;
+  readonly puttingOff: GatheredCalls<OwnedPutOff, PutOffOutcome>;
+  readonly beginning: GatheredCalls<OwnedOffset, BegunRetry | undefined | "fenced">;
+  readonly ending: GatheredCalls<OwnedOffset, "over" | "fenced">;
+
+  constructor(retries: Retries) {
+    this.retries = retries;
+    this.puttingOff = new GatheredCalls(gathering, (entries) => retries.putOff(entries));
+    this.beginning = new GatheredCalls(gathering, (entries) => retries.begin(entries));
+    this.ending = new GatheredCalls(gathering, (entries) => retries.end(entries));
+  }
+}

@@ -1,4 +1,4 @@
-// npm start: installs what is missing, then runs the signup app under Bun.
+// npm start: installs what is missing, then runs the sample apps behind their front page under Bun.
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ await run(() => {
   ensureInstalled();
   const bun = findBun();
   return new Promise((resolve, reject) => {
-    const child = spawn(bun, [join(root, "apps", "signup", "main.ts"), ...process.argv.slice(2)], {
+    const child = spawn(bun, [join(root, "apps", "front", "main.ts"), ...process.argv.slice(2)], {
       stdio: "inherit",
       // A group of its own: Ctrl-C then reaches the app once, from here, and not also from the terminal and from npm.
       detached: process.platform !== "win32",

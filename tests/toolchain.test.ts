@@ -26,12 +26,12 @@ let copies = 0;
 /** A project with our scripts, an app of one file, and node_modules as npm leaves it without install scripts. */
 function copyProject(app: string): string {
   const copy = join(home, `project ${++copies}`);
-  mkdirSync(join(copy, "apps", "signup"), { recursive: true });
+  mkdirSync(join(copy, "apps", "front"), { recursive: true });
   mkdirSync(join(copy, "scripts"));
   for (const name of ["start.mjs", "test.mjs", "toolchain.mjs"]) {
     copyFileSync(join(project, "scripts", name), join(copy, "scripts", name));
   }
-  writeFileSync(join(copy, "apps", "signup", "main.ts"), app);
+  writeFileSync(join(copy, "apps", "front", "main.ts"), app);
   writeFileSync(join(copy, "package-lock.json"), JSON.stringify({ packages: { "": {} } }));
   mkdirSync(join(copy, "node_modules", "bun", "bin"), { recursive: true });
   writeFileSync(join(copy, "node_modules", ".package-lock.json"), JSON.stringify({ packages: {} }));

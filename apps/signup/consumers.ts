@@ -1,41 +1,48 @@
-import { type Backoff, consumer } from "sluice";
-import type { Activity } from "./activity.ts";
-import type { Database } from "./database.ts";
+import type { Database } from "@sluice/app-kit";
+import type { Providers } from "@sluice/app-kit/outside";
+import { app, type Backoff, consumer } from "sluice";
 import { deliverOnce } from "./delivery.ts";
 import { smsFor, welcomeMailFor } from "./messages.ts";
-import type { Mail, Send, Sms } from "./providers/provider.ts";
+import { vouchers } from "./tables.ts";
 import { signups } from "./topics.ts";
 
-/** What the consumers work with. */
-export interface ConsumerParts {
+/** What the consumers work with. After its attempts, a message waits in `sluice.dead_letters` until it is sent back. */
+export interface ConsumerParts extends Pick<Providers, "sendMail" | "sendSms"> {
   readonly database: Database;
-  readonly activity: Activity;
-  readonly sendMail: Send<Mail>;
-  readonly sendSms: Send<Sms>;
-  /** Between attempts. */
-  readonly backoff: Backoff;
+  readonly retry: { readonly attempts: number; readonly backoff: Backoff };
+}
+
+/** Two groups read the same topic, each at its own pace: when the SMS provider is down, mails still go out. */
+export function signupApp({ database, sendMail, sendSms, retry }: ConsumerParts) {
+  const options = { mode: "keyed", retry } as const;
+  const email = consumer(signups, {
+    ...options,
+    group: "email",
+    handler: (c) => deliverOnce(database, c, "email", (key) => sendMail(welcomeMailFor(c.value, key), c.signal)),
+  });
+  const sms = consumer(signups, {
+    ...options,
+    group: "sms",
+    handler: (c) => deliverOnce(database, c, "sms", (key) => sendSms(smsFor(c.value, key), c.signal)),
+  });
+  return app({ name: "signup", topics: [signups], consumers: [email, sms], drain: "10s" });
 }
 
 /**
- * Two groups read the same topic, each at its own pace: when the mail server is down, text messages still go out.
- *
- * Eight attempts, then the message waits in `sluice.dead_letters` until somebody sends it back.
+ * Who comes later: an app of its own that knows the topic and nothing else. It begins at the beginning of the topic, so
+ * everybody who signed up before it existed gets a voucher, too: exactly one, for voucher and position commit together, and
+ * the primary key makes a replay harmless.
  */
-export function signupConsumers(parts: ConsumerParts) {
-  const { database, activity } = parts;
-  const retry = { attempts: 8, backoff: parts.backoff };
-  const email = consumer(signups, {
-    group: "email",
+export function voucherApp() {
+  const voucher = consumer(signups, {
+    group: "voucher",
     mode: "keyed",
-    retry,
-    handler: (c) =>
-      deliverOnce(database, activity, c, "email", (key) => parts.sendMail(welcomeMailFor(c.value, key), c.signal)),
+    start: "earliest",
+    handler: async (c) => {
+      const transaction = await c.tx();
+      const code = `WELCOME-${crypto.randomUUID().slice(0, 8).toUpperCase()}`;
+      await transaction.insert(vouchers).values({ userId: c.value.userId, code }).onConflictDoNothing();
+    },
   });
-  const sms = consumer(signups, {
-    group: "sms",
-    mode: "keyed",
-    retry,
-    handler: (c) => deliverOnce(database, activity, c, "sms", (key) => parts.sendSms(smsFor(c.value, key), c.signal)),
-  });
-  return [email, sms];
+  return app({ name: "voucher", consumers: [voucher], drain: "10s" });
 }

@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
+import { lags } from "@sluice/app-kit";
+import { startMailCatcher } from "@sluice/app-kit/outside";
+import { eventually } from "@sluice/app-kit/testing";
 import { deliverOnce, type SignupContext } from "./delivery.ts";
-import { lagByGroup } from "./lag.ts";
-import { startMailCatcher } from "./providers/mail-catcher.ts";
-import { eventually, person, startTestService, type TestService } from "./testing.ts";
+import { person, startTestService, type TestService } from "./testing.ts";
 
 interface Row {
   readonly channel: string;
@@ -23,8 +24,7 @@ test("[U1] every sign-up gets exactly one mail and one text message", async () =
   expect(new Set(responses.map((response) => response.status))).toEqual(new Set([201]));
   await settled(service, 80);
   await eventually("both groups are caught up", async () => {
-    const lag = await lagByGroup(service.database);
-    return lag.get("email") === 0 && lag.get("sms") === 0;
+    return [...(await lags(service.database, "signups")).values()].every((lag) => lag === 0);
   });
   const recipients = service.mailCatcher?.inbox.items.map((mail) => mail.recipient).toSorted();
   expect(recipients).toEqual(people.map((somebody) => somebody.email).toSorted());
@@ -37,7 +37,7 @@ test("[U1] while the mail server is down, text messages go out; when it is back,
   const probe = await startMailCatcher({ stepMs: 0 });
   const port = Number(new URL(probe.url).port);
   await probe.close();
-  await using service = await startTestService({ smtpUrl: `smtp://127.0.0.1:${port}` });
+  await using service = await startTestService({ SMTP_URL: `smtp://127.0.0.1:${port}` });
   expect((await service.post(person(1))).status).toBe(201);
   await settled(service, 1);
   expect([...(await deliveriesOf(service))]).toEqual([{ channel: "sms", state: "sent", attempt: 1 }]);
@@ -67,8 +67,12 @@ test("a number that the provider refuses is recorded and does not hold up anybod
   });
   try {
     const baseUrl = `http://127.0.0.1:${provider.port}`;
-    const smsAccount = { baseUrl, accountSid: "AC1", authToken: "secret", from: "+15005550006" };
-    await using service = await startTestService({ smsAccount });
+    await using service = await startTestService({
+      TWILIO_BASE_URL: baseUrl,
+      TWILIO_ACCOUNT_SID: "AC1",
+      TWILIO_AUTH_TOKEN: "secret",
+      TWILIO_FROM: "+15005550006",
+    });
     await service.post(person(1));
     await service.post(person(2));
     await settled(service, 4);
@@ -87,7 +91,7 @@ test("what is settled is not sent again when the message comes again", async () 
   const [row] = await service.database.sql<{ message_id: string }[]>`
     select message_id from signup.deliveries where channel = 'email'`;
   const again = { id: row?.message_id } as unknown as SignupContext;
-  await deliverOnce(service.database, service.activity, again, "email", () => {
+  await deliverOnce(service.database, again, "email", () => {
     throw new Error("it was sent a second time");
   });
   expect(service.mailCatcher?.inbox.items).toHaveLength(1);

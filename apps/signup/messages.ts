@@ -1,24 +1,13 @@
-import type { Mail, Sms } from "./providers/provider.ts";
-
-/** Whom to welcome. */
-export interface Recipient {
-  readonly name: string;
-  readonly email: string;
-  readonly phone: string;
-}
+import type { Mail, Sms } from "@sluice/app-kit/outside";
+import type { SignupForm } from "./signup.ts";
 
 /** The mail that a new user gets. */
-export function welcomeMailFor(user: Recipient, idempotencyKey: string): Mail {
-  return {
-    toName: user.name,
-    toAddress: user.email,
-    subject: `Welcome, ${user.name}`,
-    text: `Hello ${user.name},\n\nyour account is ready. A text message goes to ${user.phone} as well.\n`,
-    idempotencyKey,
-  };
+export function welcomeMailFor({ name, email, phone }: SignupForm, idempotencyKey: string): Mail {
+  const text = `Hello ${name},\n\nyour account is ready. A text message goes to ${phone} as well.\n`;
+  return { toName: name, toAddress: email, subject: `Welcome, ${name}`, text, idempotencyKey };
 }
 
 /** The text message that a new user gets. */
-export function smsFor(user: Recipient, idempotencyKey: string): Sms {
-  return { to: user.phone, text: `Welcome, ${user.name}! Your account is ready.`, idempotencyKey };
+export function smsFor({ name, phone }: SignupForm, idempotencyKey: string): Sms {
+  return { to: phone, text: `Welcome, ${name}! Your account is ready.`, idempotencyKey };
 }

@@ -1,7 +1,5 @@
--- The tables of the sign-up app. Applied at every start, in one transaction; every statement may be repeated.
--- Lock order: the advisory lock first, so that two processes that start together do not create the same object twice.
-
-select pg_advisory_xact_lock(hashtextextended('signup/schema.sql', 0));
+-- The tables of the sign-up app. Applied at every start, in one transaction under the kit's advisory lock; every statement
+-- may be repeated.
 
 create schema if not exists signup;
 comment on schema signup is 'The sign-up example: its users, and what was sent to them.';
@@ -38,12 +36,15 @@ comment on table signup.deliveries is
   'What became of each message in each channel; the row commits together with the position of the consumer group.';
 comment on column signup.deliveries.detail is 'The provider''s reference when sent, its reason when refused.';
 
+alter table signup.deliveries add column if not exists redriven boolean not null default false;
+comment on column signup.deliveries.redriven is 'Whether the message had been a dead letter before; its attempts began anew then.';
+
 create index if not exists deliveries_user on signup.deliveries (user_id);
 
-create table if not exists signup.comparisons (
-  run text primary key constraint comparisons_run_length check (char_length(run) between 1 and 50),
-  made_at timestamptz not null default clock_timestamp(),
-  passed boolean not null,
-  report text not null constraint comparisons_report_length check (char_length(report) <= 20000)
+create table if not exists signup.vouchers (
+  user_id uuid constraint vouchers_pkey primary key,
+  code text not null constraint vouchers_code_length check (char_length(code) between 1 and 50),
+  given_at timestamptz not null default clock_timestamp()
 );
-comment on table signup.comparisons is 'The reports of "npm start -- --once"; the page /report shows the newest.';
+comment on table signup.vouchers is
+  'One welcome voucher for each user; the row commits together with the position of the group voucher.';

@@ -1,7 +1,9 @@
+import { type Database, type Frame, readFields } from "@sluice/app-kit";
 import { sql } from "drizzle-orm";
 import type { Sluice } from "sluice";
 import { z } from "zod";
-import { type Database, users } from "./database.ts";
+import { homePage } from "./page/home.ts";
+import { users } from "./tables.ts";
 import { signups } from "./topics.ts";
 
 // Control characters and half surrogates: Postgres cannot store the ones, no screen shows the others.
@@ -30,22 +32,19 @@ export const signupForm = z.object({
 /** A valid form. */
 export type SignupForm = z.infer<typeof signupForm>;
 
-/** A row of the users table. */
-export type User = typeof users.$inferSelect;
-
 /**
- * Writes the user and the message in one transaction: either both exist afterwards, or neither.
- * Mail and SMS are the consumers' business; the caller waits for one commit and nothing else.
+ * Writes the user and the message in one transaction: either both exist afterwards, or neither. Mail and SMS are the
+ * consumers' business; the caller waits for one commit and nothing else. Resolves with undefined when somebody has signed
+ * up with this address.
  *
  * @param rowStepMs what the comparison adds to the write of the row, to see it with a slower database; default 0
- * @returns undefined when somebody has signed up with this address
  */
 export async function signUp(
   database: Database,
   sluice: Pick<Sluice, "send">,
   form: SignupForm,
   rowStepMs = 0,
-): Promise<User | undefined> {
+): Promise<typeof users.$inferSelect | undefined> {
   return database.orm.transaction(async (tx) => {
     const user = await insertUser(tx, form, "queued", rowStepMs);
     if (user === undefined) return undefined;
@@ -59,14 +58,31 @@ export async function signUp(
 export async function insertUser(
   tx: Pick<Database["orm"], "insert" | "execute">,
   form: SignupForm,
-  way: User["way"],
+  way: "queued" | "serial" | "parallel",
   rowStepMs: number,
-): Promise<User | undefined> {
+): Promise<typeof users.$inferSelect | undefined> {
   if (rowStepMs > 0) await tx.execute(sql`select pg_sleep(${rowStepMs / 1_000})`);
-  const [user] = await tx
-    .insert(users)
-    .values({ id: crypto.randomUUID(), ...form, way })
-    .onConflictDoNothing({ target: users.email })
-    .returning();
+  const row = { id: crypto.randomUUID(), ...form, way };
+  const [user] = await tx.insert(users).values(row).onConflictDoNothing({ target: users.email }).returning();
   return user;
+}
+
+/** Adds `POST /signup`: a form gets a page or a redirect as its answer, JSON gets JSON. */
+export function signupRoute({ web, page, database }: Frame, sluice: Pick<Sluice, "send">): void {
+  web.post("/signup", async (c) => {
+    const input = await readFields(c);
+    if (input === undefined) return c.json({ error: "send a form, or a JSON object" }, 415);
+    const refuse = (status: 400 | 409, error: string, fields: Record<string, string[] | undefined>) =>
+      input.isForm
+        ? c.html(homePage(page, { values: input.values, fieldErrors: fields }), status)
+        : c.json({ error, fields }, status);
+    const parsed = signupForm.safeParse(input.values);
+    if (!parsed.success) return refuse(400, "some fields are not valid", z.flattenError(parsed.error).fieldErrors);
+    const user = await signUp(database, sluice, parsed.data);
+    if (user === undefined) {
+      const taken = "Somebody has signed up with this address already.";
+      return refuse(409, "this address has signed up already", { email: [taken] });
+    }
+    return input.isForm ? c.redirect("/?welcome", 303) : c.json({ userId: user.id }, 201);
+  });
 }

@@ -1,50 +1,37 @@
-import { testDatabase } from "@sluice/testkit";
-import { fixed, silentLogger } from "sluice";
-import { type Service, type ServiceOptions, startService } from "./service.ts";
+import type { Database } from "@sluice/app-kit";
+import {
+  type MailCatcher,
+  type ProvidersEnvironment,
+  providersEnvironment,
+  type SmsStandIn,
+} from "@sluice/app-kit/outside";
+import { startOnTestDatabase } from "@sluice/app-kit/testing";
+import { type SignupService, startSignup } from "./service.ts";
 
-/** How long a test waits for what must happen. */
-export const deadlineMs = 15_000;
-
-/** The service on a database of its own, without pauses; for `await using`. */
-export interface TestService extends Service {
+/** The service on a database of its own; for `await using`. */
+export interface TestService extends SignupService {
+  readonly database: Database;
+  readonly mailCatcher: MailCatcher | undefined;
+  readonly smsStandIn: SmsStandIn | undefined;
   post(values: unknown, headers?: Record<string, string>): Promise<Response>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts it; what a test does not say is on this machine, and retries come after 50 ms. */
-export async function startTestService(options: Partial<ServiceOptions> = {}): Promise<TestService> {
-  await using starting = new AsyncDisposableStack();
-  const database = starting.use(await testDatabase());
-  const service = await startService({
-    databaseUrl: database.url,
-    port: 0,
-    mailFrom: "Sluice <hello@signup.example>",
-    stepMs: 0,
-    backoff: fixed("50ms"),
-    logger: silentLogger,
-    ...options,
-  });
-  starting.defer(() => service.close());
-  const parts = starting.move();
+/** Starts it; what the environment does not say is on this machine. */
+export async function startTestService(environment: Partial<ProvidersEnvironment> = {}): Promise<TestService> {
+  const service = await startOnTestDatabase(startSignup, providersEnvironment.parse(environment));
   return {
     ...service,
+    database: service.frame.database,
+    mailCatcher: service.providers.mailCatcher,
+    smsStandIn: service.providers.smsStandIn,
     post: (values, headers = {}) =>
       fetch(`${service.url}/signup`, {
         method: "POST",
         headers: { "content-type": "application/json", ...headers },
         body: JSON.stringify(values),
       }),
-    [Symbol.asyncDispose]: () => parts.disposeAsync(),
   };
-}
-
-/** Asks again until `holds`; fails after {@link deadlineMs} with what was waited for. */
-export async function eventually(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const endsAt = performance.now() + deadlineMs;
-  while (!(await holds())) {
-    if (performance.now() > endsAt) throw new Error(`not within ${deadlineMs} ms: ${what}`);
-    await Bun.sleep(20);
-  }
 }
 
 /** Somebody who can sign up. */

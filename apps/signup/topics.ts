@@ -1,10 +1,7 @@
 import { topic } from "sluice";
 import { z } from "zod";
 
-/**
- * One message for every user who signed up. It carries what the mail and the SMS need, so that no consumer has to ask
- * the web side for anything.
- */
+/** One message for every user who signed up, with all that mail and SMS need: no consumer has to ask the web side. */
 export const signups = topic("signups", {
   schema: z.object({ userId: z.uuid(), name: z.string(), email: z.email(), phone: z.string() }),
   key: (signup) => signup.userId,

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { projectFiles, root } from "./project-files.ts";
 
 interface Service {
@@ -24,9 +24,11 @@ const texts = {
   compose: readFileSync(join(root, "compose.yaml"), "utf8"),
   container: readFileSync(join(root, "Containerfile"), "utf8"),
   ignore: readFileSync(join(root, ".containerignore"), "utf8"),
-  options: readFileSync(join(root, "apps/signup/options.ts"), "utf8"),
-  service: readFileSync(join(root, "apps/signup/service.ts"), "utf8"),
-  routes: readFileSync(join(root, "apps/signup/routes.ts"), "utf8"),
+  options: ["apps/kit/options.ts", "apps/kit/outside/providers.ts"]
+    .map((path) => readFileSync(join(root, path), "utf8"))
+    .join("\n"),
+  service: readFileSync(join(root, "apps/signup/consumers.ts"), "utf8"),
+  routes: readFileSync(join(root, "apps/kit/web/frame.ts"), "utf8"),
 };
 
 type Texts = typeof texts;
@@ -114,10 +116,10 @@ function containerProblems({ container, ignore, routes }: Texts): string[] {
   }
   // npm ci wants every package of the workspace, or it takes the lock for another project's.
   const manifests = projectFiles().filter((path) =>
-    /^(libs\/[^/]+|apps\/signup|tests|bench)\/package\.json$/.test(path),
+    /^(libs\/[^/]+|apps\/[^/]+|tests|bench)\/package\.json$/.test(path),
   );
   for (const path of manifests) require(copied.includes(path), `${path} is not there for npm ci`);
-  for (const needed of ["package-lock.json", "migrations", "libs", "apps/signup"])
+  for (const needed of ["package-lock.json", "migrations", "libs", "apps"])
     require(copied.includes(needed), `${needed} is not copied`);
   require(lines.some((line) =>
     /^RUN npm (ci|install --no-save)\b.*--omit=dev/.test(line),
@@ -131,13 +133,13 @@ function containerProblems({ container, ignore, routes }: Texts): string[] {
   const words = command < 0 ? [] : (JSON.parse((lines[command] as string).slice(4)) as string[]);
   require(words[0] === "bun" &&
     existsSync(join(root, words[1] ?? "")), "its command is not Bun with a script that exists");
-  require(copied.some((path) => path === dirname(words[1] ?? "")), "its script is not copied");
+  require(copied.some((path) => (words[1] ?? "").startsWith(`${path}/`)), "its script is not copied");
   const health = lines.find((line) => line.startsWith("HEALTHCHECK "));
-  require(health?.includes("/health`") && routes.includes('routes.get("/health"'), "its health is not asked for");
+  require(health?.includes("/health`") && routes.includes('web.get("/health"'), "its health is not asked for");
   return problems;
 }
 
-test("compose.yaml, the Containerfile and the app fit together", () => {
+test("[A8] compose.yaml, the Containerfile and the app fit together", () => {
   expect(problemsOf(texts)).toEqual([]);
 });
 

@@ -111,6 +111,21 @@ test("every import between rooms that DESIGN.md does not name is refused, and ev
     'export { app } from "sluice";\nexport { startEmbedded } from "sluice/embedded";',
     false,
   );
+  plant(
+    "apps/signup/to-kit.ts",
+    'export { runMain } from "@sluice/app-kit";\nexport { Inbox } from "@sluice/app-kit/outside";',
+    false,
+  );
+  plant("apps/signup/to-testing.ts", 'export { openBrowser } from "@sluice/app-kit/testing";', true);
+  plant("apps/signup/relative-to-kit.ts", 'export { runMain } from "../kit/index.ts";', true);
+  plant("apps/photos/to-signup.ts", 'export { thing } from "@sluice/app-signup";', true);
+  plant("apps/photos/page/relative-to-signup.ts", 'export { thing } from "../../signup/service.ts";', true);
+  plant("apps/kit/to-sluice.ts", 'export { app } from "sluice";', false);
+  plant("apps/kit/web/own.ts", 'export { thing } from "../start-error.ts";', false);
+  plant("apps/kit/to-app.ts", 'export { thing } from "@sluice/app-signup";', true);
+  plant("apps/kit/web/relative-to-app.ts", 'export { thing } from "../../signup/service.ts";', true);
+  plant("apps/kit/to-room.ts", 'import type { Log } from "@sluice/log";\nexport type It = Log;', true);
+  plant("libs/worker/to-kit.ts", 'export { runMain } from "@sluice/app-kit";', true);
   plant("apps/signup/some.test.ts", 'import { testDatabase } from "@sluice/testkit";\nvoid testDatabase;', false);
 
   const { refused, checked } = refusedBy(files);

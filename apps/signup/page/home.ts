@@ -1,5 +1,5 @@
+import { type Html, type Page, pictureElement, scenariosElement } from "@sluice/app-kit";
 import { html } from "hono/html";
-import { type Html, layout } from "./layout.ts";
 
 /** What a form that came back shows. */
 export interface HomeOptions {
@@ -21,16 +21,16 @@ const fields = [
 ] as const;
 
 /** The form, and beside it what becomes of the newest sign-ups. Works without scripts, except for the live part. */
-export function homePage(options: HomeOptions = {}): Html {
+export function homePage(page: Page, options: HomeOptions = {}): Html {
   const invalid = options.fieldErrors !== undefined;
-  return layout(
+  return page(
     "Sign up",
     "/",
     html`
 <div class="columns">
 <section aria-labelledby="form-title">
 <h1 id="form-title">Sign up</h1>
-<p>The answer waits for <strong>one transaction</strong>: your row and one message. Mail and text message follow on their own.</p>
+<p>The answer waits for <strong>one transaction</strong>: your row and one message. Mail, text message and voucher follow on their own.</p>
 <form id="signup" method="post" action="/signup" novalidate>
 ${fields.map((field) => fieldRow(field, options))}
 <button type="submit">Sign up</button>
@@ -44,6 +44,15 @@ ${fields.map((field) => fieldRow(field, options))}
 <noscript><p class="quiet">This list needs JavaScript; the form does not.</p></noscript>
 </section>
 </div>
+<section aria-labelledby="picture-title">
+<h2 id="picture-title">One topic, several groups</h2>
+${pictureElement()}
+</section>
+<section aria-labelledby="scenarios-title">
+<h2 id="scenarios-title">Try it out</h2>
+${scenariosElement()}
+</section>
+<link rel="stylesheet" href="/signup.css">
 <script src="/live.js" defer></script>`,
   );
 }

@@ -6,7 +6,7 @@ const nobody = document.getElementById("nobody");
 const form = document.getElementById("signup");
 const answer = document.getElementById("answer");
 
-const stepLabels = { row: "row and message", email: "e-mail", sms: "SMS" };
+const stepLabels = { row: "row and message", email: "e-mail", sms: "SMS", voucher: "voucher" };
 
 function element(tag, className, text) {
   const made = document.createElement(tag);
@@ -15,12 +15,26 @@ function element(tag, className, text) {
   return made;
 }
 
+const stepWords = {
+  done: () => "committed",
+  absent: () => "no such group yet",
+  waiting: () => "on its way",
+  retrying: (step) => `attempt ${step.attempt} failed, trying again`,
+  dead: (step) => `dead letter after ${step.attempt} attempts`,
+  redriven: () => "redriven",
+  sent: (step) =>
+    `after ${duration(step.afterMs)}${step.wasRedriven ? ", redriven" : step.attempt > 1 ? `, attempt ${step.attempt}` : ""}`,
+  refused: () => "refused",
+};
+
+function duration(milliseconds) {
+  return milliseconds < 10_000 ? `${milliseconds} ms` : `${Math.round(milliseconds / 1_000)} s`;
+}
+
 function stepBadge(name, step) {
   const badge = element("span", `badge ${step.state}`);
-  const words = { waiting: "on its way", sent: `after ${step.afterMs} ms`, refused: "refused", done: "committed" };
-  badge.append(element("b", "", stepLabels[name]), ` ${words[step.state]}`);
-  if (step.attempt > 1) badge.append(`, attempt ${step.attempt}`);
-  if (step.position !== null && step.position !== undefined) badge.title = `partition/offset ${step.position}`;
+  badge.append(element("b", "", stepLabels[name]), ` ${stepWords[step.state](step)}`);
+  if (step.detail) badge.title = step.detail;
   return badge;
 }
 
@@ -28,11 +42,7 @@ function fill(item, signup) {
   const who = element("p", "who");
   who.append(element("strong", "", signup.name), " ", element("span", "quiet", signup.email));
   const steps = element("p", "steps");
-  steps.append(
-    stepBadge("row", { state: "done" }),
-    stepBadge("email", signup.steps.email),
-    stepBadge("sms", signup.steps.sms),
-  );
+  steps.append(stepBadge("row", { state: "done" }), ...signup.steps.map((step) => stepBadge(step.group, step)));
   item.replaceChildren(who, steps);
 }
 

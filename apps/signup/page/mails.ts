@@ -1,14 +1,14 @@
+import type { Html, Page } from "@sluice/app-kit";
+import type { CaughtMail, MailCatcher } from "@sluice/app-kit/outside";
 import { html } from "hono/html";
 import PostalMime from "postal-mime";
-import type { CaughtMail, MailCatcher } from "../providers/mail-catcher.ts";
-import { type Html, layout } from "./layout.ts";
 
 const most = 50;
 
 /** The newest mails that the catcher holds, as text: what stands in a mail is never markup here. */
-export async function mailsPage(catcher: MailCatcher | undefined): Promise<Html> {
+export async function mailsPage(page: Page, catcher: MailCatcher | undefined): Promise<Html> {
   if (catcher === undefined) {
-    return layout(
+    return page(
       "Mails",
       "/mails",
       html`<h1>Mails</h1><p>Mails go out over <code>SMTP_URL</code>; none are caught here.</p>`,
@@ -16,7 +16,7 @@ export async function mailsPage(catcher: MailCatcher | undefined): Promise<Html>
   }
   const { items } = catcher.inbox;
   const shown = await Promise.all(items.slice(-most).reverse().map(mailRow));
-  return layout(
+  return page(
     "Mails",
     "/mails",
     html`

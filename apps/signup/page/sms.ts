@@ -1,20 +1,20 @@
+import type { Html, Page } from "@sluice/app-kit";
+import type { SmsStandIn } from "@sluice/app-kit/outside";
 import { html } from "hono/html";
-import type { SmsStandIn } from "../providers/sms-stand-in.ts";
-import { type Html, layout } from "./layout.ts";
 
 const most = 50;
 
 /** The newest text messages that the stand-in took. */
-export function smsPage(standIn: SmsStandIn | undefined): Html {
+export function smsPage(page: Page, standIn: SmsStandIn | undefined): Html {
   if (standIn === undefined) {
-    return layout(
+    return page(
       "Text messages",
       "/sms",
       html`<h1>Text messages</h1><p>They go out through the provider; none are kept here.</p>`,
     );
   }
   const { items } = standIn.inbox;
-  return layout(
+  return page(
     "Text messages",
     "/sms",
     html`

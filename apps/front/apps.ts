@@ -1,0 +1,24 @@
+import { join } from "node:path";
+
+/** A sample app, as the front knows it. */
+export interface SampleApp {
+  /** The name of its folder and of its program. */
+  readonly name: string;
+  readonly title: string;
+  /** What it shows, in two sentences. */
+  readonly what: string;
+  readonly main: string;
+}
+
+function sample(name: string, title: string, what: string): SampleApp {
+  return { name, title, what, main: join(import.meta.dirname, "..", name, "main.ts") };
+}
+
+/** All of them, in the order of the front page and of `--once`. */
+export const sampleApps: readonly SampleApp[] = [
+  sample(
+    "signup",
+    "Sign-up: a request that does not wait",
+    "The request writes the user and one message in one transaction and answers; mail and text message follow on their own. It shows how long a request takes with and without the queue, and what is left of an outage.",
+  ),
+];

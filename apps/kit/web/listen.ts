@@ -1,0 +1,58 @@
+import { StartError } from "../start-error.ts";
+
+/** An app's own web server. */
+export interface WebServer {
+  readonly url: string;
+  /** Takes no new connection, waits up to two seconds for what is being answered, then cuts the rest off. */
+  close(): Promise<void>;
+}
+
+/** Where {@link listen} listens. */
+export interface ListenOptions {
+  readonly host: string;
+  /** Undefined: 3000 if that is free, else any free one; 0: any free one. */
+  readonly port: number | undefined;
+  /** The largest request that is read at all; default 16 KiB. */
+  readonly maxBodyBytes?: number;
+}
+
+/**
+ * Serves.
+ *
+ * Fails with {@link StartError} when the port that was asked for is taken or may not be used.
+ */
+export function listen(options: ListenOptions, fetch: (request: Request) => Response | Promise<Response>): WebServer {
+  const { host, port } = options;
+  const serve = (wanted: number) =>
+    Bun.serve({ port: wanted, hostname: host, fetch, maxRequestBodySize: (options.maxBodyBytes ?? 16_384) + 1_024 });
+  const server = port === undefined ? serveAtFreePort(serve) : serveAt(port, serve);
+  return {
+    url: `http://${host === "0.0.0.0" ? "127.0.0.1" : host}:${server.port}`,
+    async close() {
+      const cut = setTimeout(() => server.stop(true), 2_000);
+      await server.stop();
+      clearTimeout(cut);
+    },
+  };
+}
+
+type Serve = (port: number) => ReturnType<typeof Bun.serve>;
+
+function serveAt(port: number, serve: Serve): ReturnType<Serve> {
+  try {
+    return serve(port);
+  } catch (error) {
+    const isTaken = (error as { code?: unknown }).code === "EADDRINUSE";
+    const reason = isTaken ? "is taken by another program" : `cannot be used (${(error as Error).message})`;
+    throw new StartError(`port ${port} ${reason}; set PORT to another one, or leave it unset`, 69, { cause: error });
+  }
+}
+
+function serveAtFreePort(serve: Serve): ReturnType<Serve> {
+  try {
+    return serve(3_000);
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "EADDRINUSE") return serve(0);
+    throw error;
+  }
+}

@@ -388,9 +388,14 @@ create table sluice.redriven (
   edited_by text,
   redriven_at timestamp with time zone default clock_timestamp() not null,
   redriven_by text not null,
+  due timestamp with time zone default '1970-01-01 00:00:00+00'::timestamp with time zone not null,
+  claim bigint,
+  member integer,
+  lease_until timestamp with time zone,
   constraint redriven_pkey PRIMARY KEY ("position", redriven),
   constraint redriven_origin_unique UNIQUE ("position", "offset"),
   constraint redriven_attempts_range CHECK ((attempts >= 0)),
+  constraint redriven_claim_whole CHECK ((((claim IS NULL) = (member IS NULL)) AND ((claim IS NULL) = (lease_until IS NULL)))),
   constraint redriven_redriven_by_length CHECK ((length(redriven_by) <= 400)),
   constraint redriven_position FOREIGN KEY ("position") REFERENCES sluice."position"("position") ON DELETE CASCADE
 ) with (fillfactor=80);
@@ -563,6 +568,7 @@ CREATE INDEX half_message_decided ON sluice.half_message USING btree (decided_at
 CREATE INDEX half_message_due ON sluice.half_message USING btree (check_at) WHERE (state = 'prepared'::text);
 CREATE INDEX idempotence_expires_at ON sluice.idempotence USING btree (expires_at);
 CREATE INDEX position_topic ON sluice."position" USING btree (topic, partition);
+CREATE INDEX redriven_due ON sluice.redriven USING btree ("position", due);
 CREATE INDEX reply_expires_at ON sluice.reply USING btree (expires_at);
 CREATE INDEX shared_retry_due ON sluice.shared_retry USING btree ("position", due);
 
@@ -848,11 +854,14 @@ create view sluice.redriven_messages as
     r.edited_at,
     r.edited_by,
     r.redriven_at,
-    r.redriven_by
-   FROM (((sluice.redriven r
+    r.redriven_by,
+    m.name AS member,
+    r.lease_until
+   FROM ((((sluice.redriven r
      JOIN sluice."position" p USING ("position"))
      JOIN sluice.consumer_group g USING ("group"))
-     JOIN sluice.topic t USING (topic));
+     JOIN sluice.topic t USING (topic))
+     LEFT JOIN sluice.member m ON ((m.member = r.member)));
 
 create view sluice.releases as
  SELECT g.name AS "group",
@@ -1331,6 +1340,22 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.bury_claimed(p_position integer, p_offset bigint, p_claim bigint, p_reason text, p_error text, p_attempts integer)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_redriven bigint;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  select r.redriven into v_redriven from sluice.redriven r
+  where r.position = p_position and r."offset" = p_offset and r.claim = p_claim for update;
+  if not found then return 'already'; end if;
+  return sluice.bury_redriven(p_position, (select p.epoch from sluice.position p where p.position = p_position), v_redriven,
+    p_reason, p_error, p_attempts);
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.bury_redriven(p_position integer, p_epoch bigint, p_redriven bigint, p_reason text, p_error text, p_attempts integer)
  RETURNS text
  LANGUAGE plpgsql
@@ -1395,6 +1420,23 @@ begin
   on conflict on constraint idempotence_pkey do nothing;
   return found;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.claim_redriven(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
+ RETURNS SETOF sluice.redriven
+ LANGUAGE sql
+AS $function$
+  with due as (
+    select r.position, r.redriven from sluice.redriven r
+    where r.position = any (p_positions) and r.due <= clock_timestamp()
+      and (r.member is null or r.member not in (select sluice.live_members())
+        or (r.lease_until < clock_timestamp() and r.member <> p_member))
+    order by r.due, r."offset" limit p_most for update skip locked)
+  update sluice.redriven r set attempts = r.attempts + 1, claim = nextval('sluice.claim_number'), member = p_member,
+    lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
+  from due where r.position = due.position and r.redriven = due.redriven
+  returning r.*
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.claim_retries(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
@@ -2473,7 +2515,7 @@ RETURN (EXISTS (SELECT FROM sluice.guard g WHERE ((g.topic = is_guarded.p_topic)
 CREATE OR REPLACE FUNCTION sluice.is_owned(p_position integer)
  RETURNS boolean
  LANGUAGE sql
-RETURN (EXISTS (SELECT FROM pg_locks l WHERE ((l.locktype = 'advisory'::text) AND (l.classid = (1936487684)::oid) AND (l.objid = (is_owned.p_position)::oid) AND (l.objsubid = 2) AND l.granted AND (l.database = (SELECT pg_database.oid FROM pg_database WHERE (pg_database.datname = current_database()))))))
+RETURN ((EXISTS (SELECT FROM pg_locks l WHERE ((l.locktype = 'advisory'::text) AND (l.classid = (1936487684)::oid) AND (l.objid = (is_owned.p_position)::oid) AND (l.objsubid = 2) AND l.granted AND (l.database = (SELECT pg_database.oid FROM pg_database WHERE (pg_database.datname = current_database())))))) OR (EXISTS (SELECT FROM ((sluice."position" p JOIN sluice.group_topic gt ON (((gt."group" = p."group") AND (gt.topic = p.topic) AND (gt.mode = 'shared'::text)))) JOIN sluice.subscription s ON (((s."group" = p."group") AND (s.topic = p.topic)))) WHERE ((p."position" = is_owned.p_position) AND (s.member IN (SELECT sluice.live_members() AS live_members))))))
 ;
 
 CREATE OR REPLACE FUNCTION sluice.is_paused(p_group integer, p_topic integer, p_partition integer)
@@ -2719,6 +2761,16 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.mark_redriven_done(p_position integer, p_offset bigint, p_claim bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+begin
+  delete from sluice.redriven where position = p_position and "offset" = p_offset and claim = p_claim;
+  return case when found then 'done' else 'fenced' end;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.mark_retry_done(p_position integer, p_offset bigint, p_claim bigint)
  RETURNS text
  LANGUAGE plpgsql
@@ -2832,6 +2884,10 @@ begin
     for v_position in select unnest(p_positions) as position order by 1 loop
       perform pg_advisory_xact_lock(1936487683, v_position.position);
     end loop;
+    -- A lease that is being given at this moment is given before this, and void, or after it.
+    for v_position in select unnest(p_positions) as position order by 1 loop
+      perform pg_advisory_xact_lock(1936487691, v_position.position);
+    end loop;
     select string_agg(format('%s/%s', t.name, p.partition), ', ' order by t.name, p.partition) into v_owned
     from sluice.position p join sluice.topic t using (topic)
     where p.position = any (p_positions) and sluice.is_owned(p.position);
@@ -2852,7 +2908,8 @@ begin
       else sluice.find_offset(v_position.topic, v_position.partition, p_to) end;
     v_done := v_position.done_above + coalesce((
       select range_agg(int8range(d."offset", d."offset" + 1)) from sluice.done d
-      where d.position = v_position.position and d."offset" >= v_position.next_offset), '{}');
+      where d.position = v_position.position and d."offset" >= v_position.next_offset), '{}') + coalesce((
+      select range_agg(r) from sluice.lease l cross join lateral unnest(l.done) r where l.position = v_position.position), '{}');
     topic := v_position.name;
     partition := v_position.partition;
     from_offset := v_position.next_offset;
@@ -2870,6 +2927,8 @@ begin
       update sluice.position p set next_offset = to_offset, done_above = '{}', epoch = p.epoch + 1, committed_at = clock_timestamp()
       where p.position = v_position.position;
       delete from sluice.done d where d.position = v_position.position;
+      delete from sluice.lease l where l.position = v_position.position;
+      delete from sluice.shared_retry r where r.position = v_position.position;
       if to_regclass('sluice.retry') is not null then
         execute 'delete from sluice.retry where position = $1' using v_position.position;
       end if;
@@ -4117,6 +4176,13 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.unpaused(p_positions integer[])
+ RETURNS integer[]
+ LANGUAGE sql
+ STABLE
+RETURN ARRAY(SELECT p."position" FROM (unnest(unpaused.p_positions) WITH ORDINALITY a("position", number) JOIN sluice."position" p USING ("position")) WHERE (NOT sluice.is_paused(p."group", p.topic, p.partition)) ORDER BY a.number)
+;
+
 CREATE OR REPLACE FUNCTION sluice.waiting_from(p_topic integer)
  RETURNS TABLE(partition integer, "offset" bigint)
  LANGUAGE sql
@@ -4228,9 +4294,14 @@ comment on column sluice.pending.deliveries is 'How often the range was taken ov
 comment on column sluice.pending.lease is 'For sluice.expire_lease().';
 comment on column sluice.pending.messages is 'How many of the range are not done, as of the last time it was written.';
 comment on column sluice.redriven.attempts is 'How often it was handed to a handler since it was redriven, counted beforehand: one that ends the process counts, too.';
+comment on column sluice.redriven.claim is 'The right to write in its name, while a member of a shared group has it in hand.';
 comment on column sluice.redriven.dead_letter is 'The dead letter that it was, whose number it keeps should it die again; null when it was taken from the log.';
+comment on column sluice.redriven.due is 'Of a shared group: not before this, by the database''s clock.';
+comment on column sluice.redriven.lease_until is 'Renewed while that member lives. Afterwards, or when its session is gone, any member takes it over.';
+comment on column sluice.redriven.member is 'Which member of a shared group has it in hand.';
 comment on column sluice.redriven_messages.attempts is 'How often it was handed to a handler since then.';
 comment on column sluice.redriven_messages.dead_letter is 'The dead letter that it was; null when it was taken from the log.';
+comment on column sluice.redriven_messages.member is 'Which member of a shared group has it in hand; null when it waits.';
 comment on column sluice.release.ends is 'Where each partition ended when it was let go, the first one''s first: it is worked off when every position has passed that.';
 comment on column sluice.release.until is 'When the rate ends even if it is not worked off.';
 comment on column sluice.releases."left" is 'Messages that had gathered when it was let go and are still to be done.';
@@ -4265,7 +4336,7 @@ comment on column sluice.shared_retries.attempt is 'Attempts that were begun so 
 comment on column sluice.shared_retries.member is 'Who has it in hand; null when it waits.';
 comment on column sluice.shared_retry.attempt is 'Attempts that were begun, counted before the message is handed over: one that kills its process counts.';
 comment on column sluice.shared_retry.claim is 'The right to write in its name, while a member has it in hand.';
-comment on column sluice.shared_retry.due is 'Not before this, by the database''s clock. Infinity: its consumer was told to pause on it.';
+comment on column sluice.shared_retry.due is 'Not before this, by the database''s clock.';
 comment on column sluice.subscription.single_active is 'Whether one member is to own all partitions of the group and topic while the others stand by.';
 comment on column sluice.topic.compression is 'auto: lz4 where the server has it, else none. pglz. none.';
 comment on column sluice.topic.encoding is 'json: values are JSON. bytes: values are base64 text in the log and bytea in the view.';
@@ -4289,9 +4360,11 @@ comment on function sluice.assert_duty(integer,bigint) is 'Refuses an owner of a
 comment on function sluice.begin_all_retries(integer[],bigint[],bigint[]) is 'Internal: counts attempts before they are made.';
 comment on function sluice.begin_redriven(integer,bigint,bigint) is 'Internal: counts an attempt of a redriven message.';
 comment on function sluice.begin_retries(integer,bigint,bigint[]) is 'Internal: counts an attempt before it is made.';
+comment on function sluice.bury_claimed(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message in hand is a dead letter again.';
 comment on function sluice.bury_redriven(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message is a dead letter again.';
 comment on function sluice.claim_halves(text[],text[],integer,bigint) is 'Internal: hands out half messages to be asked about.';
 comment on function sluice.claim_key(text,text,bigint) is 'Claims a key for a group in the caller''s transaction; false when its effect was had before.';
+comment on function sluice.claim_redriven(integer,integer[],integer,bigint) is 'Internal: takes redriven messages of a shared group in hand.';
 comment on function sluice.claim_retries(integer,integer[],integer,bigint) is 'Takes messages in hand that failed before and are due.';
 comment on function sluice.clone_group(text,text,boolean,boolean) is 'Moves a group to where another one is: select * from sluice.clone_group(''welcome'', ''welcome-v2'').';
 comment on function sluice.commit_half(bigint,text) is 'Commits a half message: it enters the log once your transaction has committed.';
@@ -4336,7 +4409,7 @@ comment on function sluice.guard_topic(text,bigint,bigint,bigint,text) is 'Sets 
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
 comment on function sluice.hold_fences(integer[]) is 'Internal: takes the fences of positions, shared.';
 comment on function sluice.is_guarded(integer) is 'Internal: whether a topic deduplicates or is bounded.';
-comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position.';
+comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position, or shares it.';
 comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
 comment on function sluice.keep_reply(text,text,bigint,text,text) is 'Internal: keeps an answer unless there is one already.';
 comment on function sluice.lane_of(sluice.topic,text,integer,integer) is 'Internal: the partition of the log for a message of a priority.';
@@ -4349,6 +4422,7 @@ comment on function sluice.mark_all_done(integer,bigint,bigint[]) is 'Marks mess
 comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
 comment on function sluice.mark_leased_done(integer,bigint,bigint) is 'Marks a message of a leased range as done within the caller''s transaction.';
 comment on function sluice.mark_redriven(integer,bigint,bigint) is 'Internal: marks a redriven message as done within the caller''s transaction.';
+comment on function sluice.mark_redriven_done(integer,bigint,bigint) is 'Internal: marks a redriven message in hand as done within the caller''s transaction.';
 comment on function sluice.mark_retry_done(integer,bigint,bigint) is 'Marks a message that failed before as done within the caller''s transaction.';
 comment on function sluice.member_name(integer) is 'Internal: the name of a member; refuses a number that is none.';
 comment on function sluice.move_delayed(bigint,timestamp with time zone,integer,bigint) is 'Internal: moves what is due into the log.';
@@ -4411,6 +4485,7 @@ comment on function sluice.take_over_leases(integer,integer[],integer,bigint) is
 comment on function sluice.take_position(integer,integer) is 'Takes a position over under a new epoch.';
 comment on function sluice.time_of_ms(bigint) is 'Internal: milliseconds since 1970 as a time.';
 comment on function sluice.topic_number(text) is 'Internal: the number of a topic; refuses a name that is none.';
+comment on function sluice.unpaused(integer[]) is 'Internal: those of some positions that are not paused, in their order.';
 comment on function sluice.waiting_from(integer) is 'Internal: where what waits begins in each partition.';
 comment on function sluice.write_audit(text,text,json) is 'Internal: notes an act within its transaction.';
 comment on index sluice.delayed_due is 'What is due next, and in which order.';
@@ -4446,7 +4521,7 @@ comment on table sluice.outbox is 'Messages of transactions, on their way into t
 comment on table sluice.pace is 'When a group with a rate limit may hand its next message over. (The generic cell rate algorithm, ITU-T I.371.)';
 comment on table sluice.passed_over is 'What a group passed over because it had been dropped, each message counted once. See the view sluice.drops.';
 comment on table sluice.pause is 'What hands over nothing at present: a group (topic null), a topic of it (partition null), or a partition.';
-comment on table sluice.redriven is 'Messages that one group handles once more, waiting beside the log for the owner of the position. See the view sluice.redriven_messages.';
+comment on table sluice.redriven is 'Messages that one group handles once more, waiting beside the log for the owner of the position, or for any member of a shared group. See the view sluice.redriven_messages.';
 comment on table sluice.release is 'What had gathered in groups and is let go at a rate. See the view sluice.releases.';
 comment on table sluice.reply is 'The first answer to each message that asked for one, until it expires. See the view sluice.replies.';
 comment on table sluice.retry is 'Messages that failed and wait to be handed over again. Their position has passed them. See the view sluice.retries.';

@@ -37,6 +37,7 @@ export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } fro
 export { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 export { Pace } from "./pace.ts";
 export { PassedOver, type SharedPass } from "./passed-over.ts";
+export { type GroupPartition, pausedPartitions } from "./paused-partitions.ts";
 export { type OwnedPosition, type RedrivenMessage, RedrivenMessages, type SettleOutcome } from "./redriven.ts";
 export { type GroupMode, type Registration, registerConsumer } from "./registration.ts";
 export { Relay } from "./relay.ts";
@@ -60,5 +61,7 @@ export {
   type MoveOutcome,
   SharedLeases,
   type SharedPosition,
+  type TopicPause,
 } from "./shared-leases.ts";
-export { type RetryClaim, SharedRetries, type TakenRetry } from "./shared-retries.ts";
+export { SharedRedriven } from "./shared-redriven.ts";
+export { type ClaimedMessages, type RetryClaim, SharedRetries, type TakenRetry } from "./shared-retries.ts";

@@ -1,18 +1,32 @@
 import { SluiceError } from "@sluice/kernel";
-import { arrayLiteral, type Pool, textArrayLiteral } from "@sluice/store";
+import { arrayLiteral, type Pool, type StatementParameter, textArrayLiteral } from "@sluice/store";
 import { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 import acknowledgeStatement from "./sql/acknowledge-leases.sql" with { type: "text" };
 import leaseStatement from "./sql/lease-ranges.sql" with { type: "text" };
 import leaseUrgentStatement from "./sql/lease-urgent-ranges.sql" with { type: "text" };
+import pauseStatement from "./sql/move-and-pause.sql" with { type: "text" };
 import moveStatement from "./sql/move-to-retry.sql" with { type: "text" };
 import releaseStatement from "./sql/release-leases.sql" with { type: "text" };
 import positionsStatement from "./sql/shared-positions.sql" with { type: "text" };
 import takeOverStatement from "./sql/take-over-leases.sql" with { type: "text" };
 
-/** A partition of a shared group. */
+/** A partition of a shared group, and how it stands. */
 export interface SharedPosition {
   readonly position: number;
   readonly partition: number;
+  /** Raised when the position is moved: what was leased before is void. */
+  readonly epoch: number;
+  /** Nothing is to be handed over at present. */
+  readonly paused: boolean;
+  /** Messages that were redriven wait. */
+  readonly redriven: boolean;
+}
+
+/** A group that is to be paused in a topic, by name, and why. */
+export interface TopicPause {
+  readonly group: string;
+  readonly topic: string;
+  readonly reason: string;
 }
 
 /** A range of offsets that a member may work on. */
@@ -42,8 +56,7 @@ export interface MovedMessage {
   readonly lease: number;
   readonly offset: number;
   readonly attempt: number;
-  /** `null`: it is not tried again by itself. */
-  readonly delayMs: number | null;
+  readonly delayMs: number;
   readonly error: string | null;
   readonly key: string | null;
 }
@@ -74,10 +87,11 @@ export class SharedLeases {
 
   /** A group's positions in a topic. */
   async positions(group: number, topic: number): Promise<readonly SharedPosition[]> {
-    return await this.#pool.query<{ position: number; partition: number }>("looking up positions", positionsStatement, [
-      group,
-      topic,
-    ]);
+    return await this.#pool.query<SharedPosition & { readonly [name: string]: unknown }>(
+      "looking up positions",
+      positionsStatement,
+      [group, topic],
+    );
   }
 
   /**
@@ -141,25 +155,30 @@ export class SharedLeases {
     message: MovedMessage,
     member: number | null,
   ): Promise<{ readonly outcome: MoveOutcome; readonly claim: number }> {
-    const rows = await this.#pool.query<{ outcome: MoveOutcome; claim: string | null }>(
-      "putting a message off",
-      moveStatement,
-      [
-        message.position,
-        message.lease,
-        message.offset,
-        message.attempt,
-        message.delayMs,
-        message.error,
-        message.key,
-        member,
-        this.#leaseMs,
-      ],
-    );
+    return await this.#move("putting a message off", moveStatement, [...parametersOf(message, member, this.#leaseMs)]);
+  }
+
+  /** Moves a message out of its lease, to begin anew when its group is resumed, which is paused with it. */
+  async moveAndPause(message: MovedMessage, { group, topic, reason }: TopicPause): Promise<MoveOutcome> {
+    const parameters = [...parametersOf(message, null, this.#leaseMs), group, topic, reason];
+    return (await this.#move("pausing a group", pauseStatement, parameters)).outcome;
+  }
+
+  async #move(
+    what: string,
+    statement: string,
+    parameters: readonly StatementParameter[],
+  ): Promise<{ readonly outcome: MoveOutcome; readonly claim: number }> {
+    const rows = await this.#pool.query<{ outcome: MoveOutcome; claim: string | null }>(what, statement, parameters);
     const row = rows[0];
-    if (row === undefined) throw new SluiceError("INTERNAL", "putting a message off: the database gave no answer");
+    if (row === undefined) throw new SluiceError("INTERNAL", `${what}: the database gave no answer`);
     return { outcome: row.outcome, claim: Number(row.claim ?? 0) };
   }
+}
+
+function parametersOf(message: MovedMessage, member: number | null, leaseMs: number): readonly StatementParameter[] {
+  const { position, lease, offset, attempt, delayMs, error, key } = message;
+  return [position, lease, offset, attempt, delayMs, error, key, member, leaseMs];
 }
 
 function toLease(row: LeaseRow): Lease {

@@ -65,7 +65,7 @@ interface CommonOptions<Value> {
   /**
    * After the last attempt, and at once for a record that does not fit the schema: `"dead-letter"` (the default) keeps it
    * in `sluice.dead_letters` and goes on, `"drop"` goes on, `"pause"` pauses the partition until `sluice.groups.resume` (in
-   * mode `"shared"` it stops this process's part in the group until it restarts).
+   * mode `"shared"` the group in this topic; in mode `"broadcast"` this process's part until it restarts).
    */
   readonly onExhausted?: "dead-letter" | "drop" | "pause";
   /**
@@ -97,7 +97,7 @@ interface CommonOptions<Value> {
   readonly timeout?: Duration;
   /** Around every handing-over, the first one outermost, within those of the app. Default none. */
   readonly use?: readonly Middleware<Value>[];
-  /** How fast the group may go, over all its processes. Default: as fast as it can. */
+  /** How fast the group may go, over all its processes; in mode `"broadcast"` how fast each may. Default: as fast as it can. */
   readonly rateLimit?: RateLimit;
   /**
    * When it may work, and how fast, by the hours of the day: windows with a concurrency and a rate limit of their own. For
@@ -341,9 +341,6 @@ function modeProblems(options: ConsumerOptions<never> | BatchConsumerOptions<nev
   require(options.commit !== "explicit" ||
     (mode !== "shared" &&
       !keepsNoPosition), "commit", 'cannot be "explicit" in this mode: no position follows what was handled');
-  const hasOwners = mode === "ordered" || mode === "keyed";
-  require(options.filter === undefined || hasOwners, "filter", 'is for the modes "ordered" and "keyed"');
-  require(options.rateLimit === undefined || hasOwners, "rateLimit", 'is for the modes "ordered" and "keyed"');
   require(instance === undefined || mode === "broadcast", "instance", 'is for the mode "broadcast"');
   require(instance === undefined ||
     /^[^/]{1,60}$/.test(instance), "instance", 'must be 1 to 60 characters without "/"');

@@ -7,8 +7,8 @@ export interface RateLimit {
   /** From 1 ms to 1 day. */
   readonly per: Duration;
   /**
-   * `"group"` (the default): all members together, whatever their number. `"key"`: each key by itself, in mode keyed; a
-   * key that has reached it waits, others go on.
+   * `"group"` (the default): all members together, whatever their number. `"key"`: each key by itself, except in mode ordered; a
+   * key that has reached it waits, others go on. In mode broadcast, where each member gets all, it is each member's own.
    */
   readonly scope?: "group" | "key";
 }
@@ -27,8 +27,11 @@ export function rateLimitProblems(limit: RateLimit | undefined, mode: string): r
   if (limit.scope !== undefined && limit.scope !== "group" && limit.scope !== "key") {
     problems.push({ path: "rateLimit.scope", message: 'must be "group" or "key"' });
   }
-  if (limit.scope === "key" && mode !== "keyed") {
-    problems.push({ path: "rateLimit.scope", message: 'can be "key" in mode "keyed" only' });
+  if (limit.scope === "key" && mode === "ordered") {
+    problems.push({
+      path: "rateLimit.scope",
+      message: 'cannot be "key" in mode "ordered": a key that waits holds up the others',
+    });
   }
   return problems;
 }

@@ -16,6 +16,7 @@ import priorities from "../../migrations/0015_priorities.sql" with { type: "text
 import bounds from "../../migrations/0016_bounds.sql" with { type: "text" };
 import replies from "../../migrations/0017_replies.sql" with { type: "text" };
 import hours from "../../migrations/0018_hours.sql" with { type: "text" };
+import sharedCare from "../../migrations/0019_shared_care.sql" with { type: "text" };
 import delivery from "../../migrations/0020_delivery.sql" with { type: "text" };
 import refusals from "../../migrations/0022_refusals.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
@@ -40,6 +41,7 @@ export const migrations: readonly Migration[] = [
   defineMigration("0016_bounds", bounds),
   defineMigration("0017_replies", replies),
   defineMigration("0018_hours", hours),
+  defineMigration("0019_shared_care", sharedCare),
   defineMigration("0020_delivery", delivery),
   defineMigration("0022_refusals", refusals),
 ];

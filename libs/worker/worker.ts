@@ -338,8 +338,8 @@ export class Worker {
 
   #heard(payload: string): void {
     const ring = parseRing(payload);
+    if (ring !== undefined) this.#unassigned.heard(ring);
     if (ring?.kind === "log") {
-      this.#unassigned.heard(ring.topic, ring.partitions);
       for (const consumer of this.#owned.values()) {
         if (consumer.entry.number === ring.topic && ring.partitions.includes(consumer.partition)) consumer.wake();
       }

@@ -1,4 +1,4 @@
--- In how many milliseconds the next message of positions $1 is due; null when none waits.
+-- In how many milliseconds the next message of those of positions $1 that are not paused is due; null when none waits.
 -- Locks: none.
 select extract(epoch from min(due) - clock_timestamp()) * 1000 as in_ms from sluice.shared_retry
-where position = any ($1::text::integer[]) and member is null and due < 'infinity'
+where position = any (sluice.unpaused($1::text::integer[])) and member is null and due < 'infinity'

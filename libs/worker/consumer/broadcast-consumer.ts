@@ -1,4 +1,4 @@
-import type { Groups } from "@sluice/broker";
+import type { DatabaseClock, Groups } from "@sluice/broker";
 import { type AnyConsumer, compose, type Handler } from "@sluice/contract";
 import { type Deferred, deferred, Signal, SluiceError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
@@ -6,16 +6,20 @@ import { type SQL, sql } from "drizzle-orm";
 import { keyAt } from "../batch-record.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type DeliveryOwner, deliver, type Outcome } from "./delivery.ts";
+import { Expiry } from "./expiry.ts";
 import { type Failure, failureText, type Measure, measureOf } from "./failure.ts";
 import { insist } from "./insist.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { DeliveryServices } from "./message.ts";
 import { pause } from "./pause.ts";
+import type { RateLimiter } from "./rate-limiter.ts";
+import { SharedGate } from "./shared-gate.ts";
 
 /** What a broadcast consumer works with. */
 export interface BroadcastConsumerContext extends DeliveryServices {
   readonly log: Log;
   readonly groups: Groups;
+  readonly databaseClock: DatabaseClock;
 }
 
 /** Which partition of which consumer it reads. */
@@ -26,13 +30,19 @@ export interface BroadcastConsumerHome {
   readonly partition: number;
   /** Where to begin. */
   readonly from: number;
+  /** Whether it begins with a pause. */
+  readonly paused: boolean;
+  /** This member's own, for all partitions. Absent: as fast as it goes. */
+  readonly rateLimiter: RateLimiter | undefined;
 }
 
 interface Task {
+  readonly owner: BroadcastConsumer;
   readonly key: string | null;
   readonly batch: ReadBatch;
   readonly index: number;
   attempt: number;
+  hasTurn: boolean;
 }
 
 /** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
@@ -51,12 +61,16 @@ export class BroadcastConsumer implements DeliveryOwner {
   readonly position = 0;
   readonly epoch = 0;
   readonly #context: BroadcastConsumerContext;
-  readonly #group: number;
+  /** The group's number. */
+  readonly group: number;
   readonly #queue: KeyedQueue<Task>;
+  readonly #gate: SharedGate<Task>;
+  readonly expiry: Expiry;
   readonly #abort = new AbortController();
   readonly #wake = new Signal();
   readonly #run: Promise<void>;
   #next: number;
+  #isPaused = false;
   #running = 0;
   #inHand = 0;
   #idle: Deferred<void> | undefined;
@@ -68,9 +82,18 @@ export class BroadcastConsumer implements DeliveryOwner {
     this.handler = compose<unknown>(home.consumer.use, home.consumer.handler);
     this.entry = home.entry;
     this.partition = home.partition;
-    this.#group = home.group;
+    this.group = home.group;
     this.#next = home.from;
     this.#queue = new KeyedQueue<Task>(home.consumer.concurrency, (task) => this.#begin(task));
+    const { rateLimiter } = home;
+    this.#gate = new SharedGate<Task>({
+      rateLimiter,
+      putOff: (task) => this.#queue.putOff(task),
+      resume: (task) => this.#queue.resume(task),
+      begin: (task) => this.#begin(task),
+    });
+    this.expiry = new Expiry({ ...context, ...home, signal: this.#abort.signal });
+    this.heed(home.paused);
     this.#run = this.#live();
   }
 
@@ -85,6 +108,15 @@ export class BroadcastConsumer implements DeliveryOwner {
   /** There may be something to read. */
   wake(): void {
     this.#wake.raise();
+  }
+
+  /** Whether its group is paused at present: then it reads on as far as its `prefetch`, and hands over nothing. */
+  heed(paused: boolean): void {
+    if (paused === this.#isPaused) return;
+    this.#isPaused = paused;
+    const what = paused ? "a partition is paused: it hands over nothing until it is resumed" : "a partition is resumed";
+    this.#context.logger.log("info", what, this.#names());
+    this.#gate.heed(new Set(paused ? [this.partition] : []));
   }
 
   /** Begins nothing more and waits for handlers under way, at most `deadlineMs`. Resolves with whether all were done in time. */
@@ -120,6 +152,7 @@ export class BroadcastConsumer implements DeliveryOwner {
   #halt(): void {
     this.#stopped = true;
     this.#queue.stop();
+    this.#gate.stop();
     this.#wake.raise();
   }
 
@@ -129,7 +162,7 @@ export class BroadcastConsumer implements DeliveryOwner {
       const from = this.entry.guards.drops ? await this.#passOver(this.#next) : this.#next;
       const result = await this.#read(from, hasReadAll && from === this.#next);
       if (result === "stopped") return;
-      const first = result.batches[0]?.baseOffset ?? result.next;
+      const first = result.begin ?? result.batches[0]?.baseOffset ?? result.next;
       if (first > from)
         this.#context.logger.log("warn", "records were dropped by retention before this member had seen them", {
           ...this.#names(),
@@ -160,13 +193,16 @@ export class BroadcastConsumer implements DeliveryOwner {
   async #handOver(batches: readonly ReadBatch[], from: number): Promise<void> {
     let turnBeganAt = performance.now();
     for (const batch of batches) {
+      const matches = batch.matches === undefined ? undefined : new Set(batch.matches);
       for (let index = Math.max(0, from - batch.baseOffset); index < batch.count; index += 1) {
+        // The filter keeps it back.
+        if (matches !== undefined && !matches.has(index)) continue;
         while (this.#inHand >= this.consumer.prefetch && !this.#stopped) await this.#wake.wait(60_000);
         if (this.#stopped) return;
         this.#inHand += 1;
         // With one at a time a failing message blocks its partition, with more its key.
         const key = this.consumer.concurrency === 1 ? "" : keyAt(batch, index);
-        this.#queue.add({ key, batch, index, attempt: 1 });
+        this.#queue.add({ owner: this, key, batch, index, attempt: 1, hasTurn: false });
         if (performance.now() - turnBeganAt < turnMs) continue;
         await pause(this.#context.clock, 0, this.signal);
         turnBeganAt = performance.now();
@@ -175,11 +211,13 @@ export class BroadcastConsumer implements DeliveryOwner {
   }
 
   #read(from: number, isNext: boolean): Promise<ReadResult | "stopped"> {
+    const { filter } = this.consumer;
     const place = { topic: this.entry, partition: this.partition, from, isNext };
-    return this.#insist("reading", () => this.#context.log.read(place));
+    return this.#insist("reading", () => this.#context.log.read(filter === undefined ? place : { ...place, filter }));
   }
 
   #begin(task: Task): void {
+    if (this.#gate.holds(task)) return;
     this.#running += 1;
     const outcome = deliver(this, task.batch, task.index, task.attempt);
     if (outcome instanceof Promise) outcome.then((settled) => this.#settle(task, settled));
@@ -204,6 +242,7 @@ export class BroadcastConsumer implements DeliveryOwner {
     const measure = measureOf(failure, { consumer, partition, offset, attempt, logger });
     if (measure.kind === "again") {
       if (measure.counts) task.attempt += 1;
+      task.hasTurn = false;
       this.#leave();
       this.#queue.putOff(task);
       await pause(clock, measure.delayMs, this.signal);
@@ -225,7 +264,7 @@ export class BroadcastConsumer implements DeliveryOwner {
     failure: Failure,
   ): Promise<void> {
     const { entry, partition } = this;
-    const origin = { group: this.#group, topic: entry.number, partition };
+    const origin = { group: this.group, topic: entry.number, partition };
     const letter = deadLetterOf(batch, index, { ...origin, reason, error: failureText(failure), attempts: attempt });
     await this.#insist("keeping a dead letter", () => this.#context.groups.bury(letter));
   }

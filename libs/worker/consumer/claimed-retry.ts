@@ -1,11 +1,24 @@
-import type { RetryClaim } from "@sluice/broker";
+import type { ClaimedMessages, TakenRetry } from "@sluice/broker";
 import type { AnyConsumer, Handler } from "@sluice/contract";
 import { SluiceError } from "@sluice/kernel";
 import { type SQL, sql } from "drizzle-orm";
 import type { DeliveryOwner } from "./delivery.ts";
+import type { Expiry } from "./expiry.ts";
 import type { DeliveryServices } from "./message.ts";
 
-/** A message of a shared group that failed before and that this process has in hand again. */
+/** What a message in hand needs of its surroundings. */
+export interface ClaimedRetryHome {
+  readonly consumer: AnyConsumer;
+  readonly handler: Handler<unknown>;
+  readonly services: DeliveryServices;
+  readonly partition: number;
+  /** Where its row is. */
+  readonly messages: ClaimedMessages;
+  /** Decides whether it may still be handed over. */
+  readonly expiryOf: (retry: ClaimedRetry) => Expiry;
+}
+
+/** A message of a shared group that failed before, or was redriven, and that this process has in hand. */
 export class ClaimedRetry implements DeliveryOwner {
   readonly consumer: AnyConsumer;
   readonly handler: Handler<unknown>;
@@ -13,33 +26,32 @@ export class ClaimedRetry implements DeliveryOwner {
   readonly partition: number;
   readonly position: number;
   readonly epoch = 0;
-  readonly claim: RetryClaim;
+  readonly claim: TakenRetry;
+  readonly messages: ClaimedMessages;
   /** Which attempt this is. */
   readonly attempt: number;
-  readonly #finish: (claim: RetryClaim) => Promise<void>;
+  /** What was redriven has had its time. */
+  readonly expiry: Expiry | undefined;
+  readonly expiresAgain = true;
   readonly #abort = new AbortController();
   readonly #settled = Promise.withResolvers<void>();
   #isFinished = false;
 
-  constructor(
-    home: {
-      readonly consumer: AnyConsumer;
-      readonly handler: Handler<unknown>;
-      readonly services: DeliveryServices;
-      readonly finish: (claim: RetryClaim) => Promise<void>;
-    },
-    partition: number,
-    claim: RetryClaim,
-    attempt: number,
-  ) {
+  constructor(home: ClaimedRetryHome, claim: TakenRetry) {
     this.consumer = home.consumer;
     this.handler = home.handler;
     this.services = home.services;
-    this.#finish = home.finish;
-    this.partition = partition;
+    this.messages = home.messages;
+    this.partition = home.partition;
     this.position = claim.position;
     this.claim = claim;
-    this.attempt = attempt;
+    this.attempt = claim.attempt;
+    this.expiry = this.isRedriven ? undefined : home.expiryOf(this);
+  }
+
+  /** Whether it was redriven: then it waits beside the log, and its attempts began anew. */
+  get isRedriven(): boolean {
+    return this.claim.message !== undefined;
   }
 
   get signal(): AbortSignal {
@@ -74,7 +86,7 @@ export class ClaimedRetry implements DeliveryOwner {
   }
 
   async commitNow(): Promise<void> {
-    await this.#finish(this.claim);
+    await this.messages.finish(this.claim);
     this.#isFinished = true;
   }
 
@@ -84,6 +96,8 @@ export class ClaimedRetry implements DeliveryOwner {
 
   mark(offset: number): SQL {
     const { position, claim } = this.claim;
-    return sql`select sluice.mark_retry_done(${position}, ${offset}::bigint, ${claim}::bigint) as outcome`;
+    return this.isRedriven
+      ? sql`select sluice.mark_redriven_done(${position}, ${offset}::bigint, ${claim}::bigint) as outcome`
+      : sql`select sluice.mark_retry_done(${position}, ${offset}::bigint, ${claim}::bigint) as outcome`;
   }
 }

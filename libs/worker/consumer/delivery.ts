@@ -26,7 +26,9 @@ export interface DeliveryOwner extends MessageHome {
   readonly position: number;
   readonly epoch: number;
   /** Absent where nothing expires: what was put off or redriven has had its turn. */
-  readonly expiry?: Expiry;
+  readonly expiry?: Expiry | undefined;
+  /** Whether a message may expire after its first attempt, too. */
+  readonly expiresAgain?: boolean;
   /** The statement that marks a message as done in its handler's transaction, where it is not the position's own. */
   mark?(offset: number): SQL;
   /** The message at `offset` was done in its handler's transaction: its position may be written whatever the commit mode. */
@@ -43,7 +45,7 @@ export function deliver(
   index: number,
   attempt: number,
 ): Outcome | Promise<Outcome> {
-  if (attempt === 1 && owner.expiry?.concerns(batch, index)) {
+  if ((attempt === 1 || owner.expiresAgain === true) && owner.expiry?.concerns(batch, index)) {
     return deliverInTime(owner, owner.expiry, batch, index, attempt);
   }
   return hand(owner, batch, index, attempt);

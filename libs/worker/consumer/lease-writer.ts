@@ -1,4 +1,4 @@
-import type { SharedLeases, SharedRetries } from "@sluice/broker";
+import type { SharedLeases } from "@sluice/broker";
 import { type Logger, SluiceError, toError } from "@sluice/kernel";
 import type { ClaimedRetry } from "./claimed-retry.ts";
 import type { LeasedRange } from "./leased-range.ts";
@@ -6,7 +6,6 @@ import type { LeasedRange } from "./leased-range.ts";
 /** What a writer works with. */
 export interface LeaseWriterContext {
   readonly leases: SharedLeases;
-  readonly retries: SharedRetries;
   readonly logger: Logger;
   readonly names: Readonly<Record<string, unknown>>;
   readonly leaseMs: number;
@@ -63,6 +62,14 @@ export class LeaseWriter {
     if (range.isOver) throw new SluiceError("FENCED", "nothing was acknowledged: the message has another holder");
   }
 
+  /** Finds out which leases and claims still hold: a position was moved, and some are void. Never rejects. */
+  async renewNow(): Promise<void> {
+    await this.#try(async () => {
+      await this.#write([...this.#ranges]);
+      await this.#renewClaims();
+    });
+  }
+
   /** Writes what is done and gives the rest back. What cannot be written now is taken over when its lease has run out. */
   async stop(reason: SluiceError): Promise<void> {
     clearTimeout(this.#timer);
@@ -71,8 +78,8 @@ export class LeaseWriter {
     await this.#try(async () => {
       await this.#write([...this.#ranges].filter(isDue));
       if (this.#ranges.size > 0) await this.#context.leases.release([...this.#ranges].map(({ lease }) => lease));
-      for (const { claim, attempt, isFinished } of this.#claims)
-        if (!isFinished) await this.#context.retries.putOff(claim, { delayMs: 0, attempt: attempt - 1 });
+      for (const { claim, attempt, isFinished, messages } of this.#claims)
+        if (!isFinished) await messages.putOff(claim, { delayMs: 0, attempt: attempt - 1 });
       this.#ranges.clear();
       this.#claims.clear();
     });
@@ -128,10 +135,12 @@ export class LeaseWriter {
   }
 
   async #renewClaims(): Promise<void> {
-    const claims = [...this.#claims].filter(({ isFinished }) => !isFinished);
-    if (claims.length === 0) return;
-    const held = await this.#context.retries.renew(claims.map(({ claim }) => claim));
-    for (const claim of claims) if (!held.has(claim.claim.claim) && this.#claims.has(claim)) claim.lose();
+    for (const messages of new Set([...this.#claims].map((claim) => claim.messages))) {
+      const claims = [...this.#claims].filter((claim) => claim.messages === messages && !claim.isFinished);
+      if (claims.length === 0) continue;
+      const held = await messages.renew(claims.map(({ claim }) => claim));
+      for (const claim of claims) if (!held.has(claim.claim.claim) && this.#claims.has(claim)) claim.lose();
+    }
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {

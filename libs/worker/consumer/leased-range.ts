@@ -3,6 +3,7 @@ import type { AnyConsumer, Handler } from "@sluice/contract";
 import { SluiceError } from "@sluice/kernel";
 import { type SQL, sql } from "drizzle-orm";
 import type { DeliveryOwner } from "./delivery.ts";
+import type { Expiry } from "./expiry.ts";
 import type { DeliveryServices } from "./message.ts";
 import { Progress } from "./progress.ts";
 
@@ -11,6 +12,8 @@ export interface LeasedRangeHome {
   readonly consumer: AnyConsumer;
   readonly handler: Handler<unknown>;
   readonly services: DeliveryServices;
+  /** Decides whether its messages may still be handed over. */
+  readonly expiryOf: (range: LeasedRange) => Expiry;
   /** Writes what is done of it now. Fails with FENCED when it has another holder. */
   readonly acknowledgeNow: (range: LeasedRange) => Promise<void>;
 }
@@ -29,6 +32,7 @@ export class LeasedRange implements DeliveryOwner {
   readonly to: number;
   readonly deliveries: number;
   readonly leasedAt = performance.now();
+  readonly expiry: Expiry;
   readonly #home: LeasedRangeHome;
   readonly #progress: Progress;
   readonly #abort = new AbortController();
@@ -47,6 +51,7 @@ export class LeasedRange implements DeliveryOwner {
     this.to = lease.to;
     this.deliveries = lease.deliveries;
     this.#progress = new Progress(lease.from, lease.done);
+    this.expiry = home.expiryOf(this);
   }
 
   /** Aborted when another member has taken it over, or the process stops. */
@@ -73,6 +78,12 @@ export class LeasedRange implements DeliveryOwner {
 
   done(offset: number): void {
     this.#progress.done(offset);
+    this.#changes += 1;
+  }
+
+  /** The filter kept these back: nobody is handed them. */
+  passOver(from: number, to: number): void {
+    this.#progress.passOver(from, to);
     this.#changes += 1;
   }
 

@@ -1,5 +1,7 @@
+import type { OffsetRange } from "@sluice/broker";
+import type { Filter } from "@sluice/contract";
 import type { Clock, Logger } from "@sluice/kernel";
-import type { Log, ReadBatch, TopicEntry } from "@sluice/log";
+import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { insist } from "./insist.ts";
 import type { LeasedRange } from "./leased-range.ts";
 
@@ -7,6 +9,7 @@ import type { LeasedRange } from "./leased-range.ts";
 const keptPartitions = 16;
 const leastCharacters = 128 * 1_024;
 const mostCharacters = 1_048_576;
+const mostScannedBatches = 2_000;
 
 /** What a reader works with. */
 export interface RangeReaderContext {
@@ -15,6 +18,9 @@ export interface RangeReaderContext {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly names: Readonly<Record<string, unknown>>;
+  /** Only what it lets through is read; the rest is told to `onPassedOver`. */
+  readonly filter: Filter | undefined;
+  readonly onPassedOver: (range: LeasedRange, from: number, to: number) => void;
   /** Aborted when nothing is to be read any more. */
   readonly signal: AbortSignal;
 }
@@ -33,6 +39,8 @@ export class RangeReader {
   readonly #context: RangeReaderContext;
   readonly #kept = new Map<number, readonly ReadBatch[]>();
   /** Where the last batch that was read ends, when there was no more behind it. */
+  /** The last read with a filter, and where it began: what it found beyond a range is usually the next one's. */
+  readonly #scans = new Map<number, { readonly from: number; readonly result: ReadResult }>();
   readonly #ends = new Map<number, number>();
   #charactersPerRecord = 256;
 
@@ -42,6 +50,10 @@ export class RangeReader {
 
   /** The batches of a range, until it is lost. What retention has dropped of it counts as done. */
   async *batchesOf(range: LeasedRange): AsyncGenerator<ReadBatch, void, void> {
+    if (this.#context.filter !== undefined) {
+      yield* this.#matchesOf(range, this.#context.filter);
+      return;
+    }
     for (let from = range.from; from < range.to && !range.isOver; ) {
       const read = await this.#untilRead(range.partition, from, range.to);
       if (read === "stopped") return;
@@ -53,6 +65,39 @@ export class RangeReader {
       yield* read.batches;
       from = read.batches.length === 0 ? range.to : read.next;
     }
+  }
+
+  /** The same with a filter: what it keeps back is done before a batch is given. */
+  async *#matchesOf(range: LeasedRange, filter: Filter): AsyncGenerator<ReadBatch, void, void> {
+    const { partition, to } = range;
+    const names = { ...this.#context.names, partition };
+    for (let from = range.from; from < to && !range.isOver; ) {
+      const at = from;
+      const result = await insist("reading", this.#context, () => this.#scan(partition, at, to, filter), names);
+      if (result === "stopped") return;
+      const begin = result.next > from ? Math.max(from, Math.min(result.begin ?? from, to)) : to;
+      if (begin > from) {
+        this.#warnOfDropped(partition, from, begin);
+        range.skipTo(begin);
+      }
+      for (const [first, end] of gaps(result, begin, to)) this.#context.onPassedOver(range, first, end);
+      yield* result.batches.filter((batch) => batch.baseOffset < to && endOf(batch) > from);
+      from = Math.max(begin, result.next);
+    }
+  }
+
+  async #scan(partition: number, from: number, to: number, filter: Filter): Promise<ReadResult> {
+    const last = this.#scans.get(partition);
+    if (last !== undefined && last.from <= from && last.result.next > from) return last.result;
+    // A range has no more batches than messages. Somewhat more is read, for the ranges after it.
+    const maxBatches = Math.min(mostScannedBatches, 2 * (to - from) + 1);
+    const { entry: topic, log } = this.#context;
+    const result = await log.read({ topic, partition, from, filter, maxBatches });
+    this.#scans.delete(partition);
+    this.#scans.set(partition, { from, result });
+    const [oldest] = this.#scans.keys();
+    if (this.#scans.size > keptPartitions && oldest !== undefined) this.#scans.delete(oldest);
+    return result;
   }
 
   /** The batch that holds one message; `undefined` when retention has dropped it, `"stopped"` when nothing is read any more. */
@@ -119,6 +164,21 @@ export class RangeReader {
     const [oldest] = this.#kept.keys();
     if (this.#kept.size > keptPartitions && oldest !== undefined) this.#kept.delete(oldest);
   }
+}
+
+/** What lies from `from` to `to` between the records that a filter let through, as far as the read came. */
+function* gaps(result: ReadResult, from: number, to: number): Generator<OffsetRange, void, void> {
+  let at = from;
+  for (const { baseOffset, matches = [] } of result.batches) {
+    for (const index of matches) {
+      const offset = baseOffset + index;
+      if (offset >= to) break;
+      if (offset > at) yield [at, offset];
+      if (offset >= at) at = offset + 1;
+    }
+  }
+  const end = Math.min(to, result.next);
+  if (end > at) yield [at, end];
 }
 
 function endOf(batch: ReadBatch): number {

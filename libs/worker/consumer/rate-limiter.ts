@@ -8,7 +8,8 @@ import { pause } from "./pause.ts";
 
 /** What a limiter works with. */
 export interface RateLimiterContext {
-  readonly pace: Pace;
+  /** Where it is reserved: in the database for all processes of a group, or in this one alone. */
+  readonly pace: Pick<Pace, "reserve">;
   readonly group: number;
   readonly topic: number;
   /** Says which limit holds at present. */
@@ -53,6 +54,13 @@ export class RateLimiter {
   /** Whether each key has a limit of its own. */
   get isPerKey(): boolean {
     return this.#context.inForce.era.limit?.scope === "key";
+  }
+
+  /** How many messages of the whole group may go in a second, at least one; infinitely many where there is no such limit. */
+  get recordsPerSecond(): number {
+    const { era } = this.#context.inForce;
+    if (era.limit === undefined || this.isPerKey) return Number.POSITIVE_INFINITY;
+    return Math.max(1, Math.ceil(1_000 / intervalOf(era)));
   }
 
   /**

@@ -1,14 +1,27 @@
 import { setImmediate } from "node:timers";
-import { type Groups, type Lease, PassedOver, removeDeadMembers, SharedLeases, SharedRetries } from "@sluice/broker";
+import {
+  type DatabaseClock,
+  type Groups,
+  type Lease,
+  PassedOver,
+  removeDeadMembers,
+  SharedLeases,
+  type SharedPosition,
+  SharedRedriven,
+  SharedRetries,
+} from "@sluice/broker";
 import { type AnyConsumer, compose, type Handler, laneOf } from "@sluice/contract";
 import { Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, TopicEntry } from "@sluice/log";
 import type { Pool } from "@sluice/store";
+import { ClaimSource } from "./claim-source.ts";
 import { LeaseWriter } from "./lease-writer.ts";
 import { LeasedRange } from "./leased-range.ts";
 import type { DeliveryServices } from "./message.ts";
 import { pause } from "./pause.ts";
 import { RangeReader } from "./range-reader.ts";
+import type { RateLimiter } from "./rate-limiter.ts";
+import { SharedExpiry } from "./shared-expiry.ts";
 import { SharedFailures, type SharedVerdict } from "./shared-failures.ts";
 import { SharedHands } from "./shared-hands.ts";
 import { SecondTries } from "./shared-second-tries.ts";
@@ -19,6 +32,7 @@ export interface SharedConsumerContext extends DeliveryServices {
   readonly pool: Pool;
   readonly log: Log;
   readonly groups: Groups;
+  readonly databaseClock: DatabaseClock;
 }
 
 /** Which consumer it is, and as whom it works. */
@@ -29,6 +43,8 @@ export interface SharedConsumerHome {
   readonly member: number;
   /** How long a lease holds that is not renewed. */
   readonly leaseMs: number;
+  /** Absent: the group may go as fast as it can. */
+  readonly rateLimiter: RateLimiter | undefined;
 }
 
 /** How often to look for what no doorbell tells of: what others left behind, what is due again. */
@@ -38,8 +54,6 @@ const mostRanges = 8;
 /** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
 const turnMs = 5;
 const failurePauseMs = 500;
-/** How long handlers under way get when the consumer pauses; a stop of the process may cut it short. */
-const pauseDrainMs = 30_000;
 
 /**
  * One process's part in a shared group: leases ranges of every partition in turn, hands their messages over side by side and
@@ -54,23 +68,28 @@ export class SharedConsumer {
   readonly #home: SharedConsumerHome;
   readonly #leases: SharedLeases;
   readonly #retries: SharedRetries;
+  readonly #failed: ClaimSource;
+  readonly #redriven: ClaimSource;
   readonly #writer: LeaseWriter;
   readonly #reader: RangeReader;
   readonly #hands: SharedHands;
   readonly #seconds: SecondTries;
+  readonly #expiry: SharedExpiry;
   readonly #wake = new Signal();
   readonly #abort = new AbortController();
   /** Position → partition, and back. */
   readonly #partitionOf = new Map<number, number>();
   readonly #positionOf = new Map<number, number>();
   #urgent: readonly UrgentPosition[] = [];
+  /** Position → the epoch in which this member has leased of it. */
+  readonly #epochs = new Map<number, number>();
+  #paused: ReadonlySet<number> = new Set();
   /** Positions that may have more. */
   readonly #hopeful = new Set<number>();
   readonly #run: Promise<void>;
   #turn = -1;
   #turnBeganAt = performance.now();
   #lookAt = 0;
-  #retryAt = 0;
   #stopped = false;
   #stopping: Promise<void> | undefined;
 
@@ -84,6 +103,8 @@ export class SharedConsumer {
     this.#handler = compose<unknown>(consumer.use, consumer.handler);
     this.#leases = new SharedLeases(context.pool, leaseMs);
     this.#retries = new SharedRetries(context.pool, leaseMs);
+    this.#failed = new ClaimSource(this.#retries, lookMs, false);
+    this.#redriven = new ClaimSource(new SharedRedriven(context.pool, leaseMs), lookMs, true);
     const common = {
       ...context,
       consumer,
@@ -93,14 +114,34 @@ export class SharedConsumer {
       leases: this.#leases,
       retries: this.#retries,
     };
-    const failures = new SharedFailures({ ...common, group: home.group, member: home.member });
+    const { group, member } = home;
+    const failures = new SharedFailures({ ...common, group, member });
+    this.#expiry = new SharedExpiry({ ...common, group, member });
     this.#writer = new LeaseWriter({ ...common, leaseMs, commitIntervalMs: consumer.commitIntervalMs });
-    this.#reader = new RangeReader(common);
+    const onPassedOver = (range: LeasedRange, from: number, to: number) => this.#hands.passOver(range, from, to);
+    this.#reader = new RangeReader({ ...common, filter: consumer.filter, onPassedOver });
     const onVerdict = (verdict: SharedVerdict) => this.#afterVerdict(verdict);
-    const handing = { ...common, handler: this.#handler, services: context, failures, writer: this.#writer, onVerdict };
-    this.#hands = new SharedHands({ ...handing, onRoom: () => this.#wake.raise() });
+    const expiry = this.#expiry;
+    const handing = {
+      ...common,
+      handler: this.#handler,
+      services: context,
+      failures,
+      expiry,
+      writer: this.#writer,
+      onVerdict,
+    };
+    this.#hands = new SharedHands({ ...handing, rateLimiter: home.rateLimiter, onRoom: () => this.#wake.raise() });
     this.#seconds = new SecondTries({ ...handing, reader: this.#reader, hands: this.#hands });
     this.#run = this.#live();
+  }
+
+  get group(): number {
+    return this.#home.group;
+  }
+
+  hasPosition(position: number): boolean {
+    return this.#partitionOf.has(position);
   }
 
   /** There may be something in these partitions. */
@@ -109,6 +150,12 @@ export class SharedConsumer {
       const position = this.#positionOf.get(partition);
       if (position !== undefined) this.#hopeful.add(position);
     }
+    this.#wake.raise();
+  }
+
+  /** The group is to be looked at: it was paused, resumed or moved, or messages were redriven. */
+  wakeToLook(): void {
+    this.#lookAt = 0;
     this.#wake.raise();
   }
 
@@ -145,7 +192,8 @@ export class SharedConsumer {
       try {
         if (this.#partitionOf.size === 0) await this.#open();
         if (performance.now() >= this.#lookAt) await this.#look();
-        if (performance.now() >= this.#retryAt && this.#hands.room > 0) await this.#takeRetries();
+        for (const source of [this.#redriven, this.#failed])
+          if (performance.now() >= source.at && this.#hands.room > 0) await this.#takeFrom(source);
         if (!this.#stopped && !(await this.#leaseMore())) await this.#wait();
       } catch (error) {
         this.#context.logger.log("warn", "leasing messages failed and is tried again", {
@@ -160,7 +208,7 @@ export class SharedConsumer {
   async #open(): Promise<void> {
     const positions = await this.#leases.positions(this.#home.group, this.entry.number);
     if (positions.length === 0) throw new SluiceError("INTERNAL", `group ${this.consumer.group} has no positions`);
-    if (this.consumer.onExhausted === "pause") await this.#retries.resumePaused(positions.map((one) => one.position));
+    await this.#retries.resumePaused(positions.map((one) => one.position));
     for (const { position, partition } of positions) {
       this.#partitionOf.set(position, partition);
       this.#positionOf.set(partition, position);
@@ -172,13 +220,14 @@ export class SharedConsumer {
 
   #wait(): Promise<void> {
     // While there is no room, what is due has to wait for some.
-    const until = this.#hands.room > 0 ? Math.min(this.#lookAt, this.#retryAt) : this.#lookAt;
+    const until = this.#hands.room > 0 ? Math.min(this.#lookAt, this.#failed.at, this.#redriven.at) : this.#lookAt;
     return this.#wake.wait(Math.max(1, until - performance.now()));
   }
 
-  /** What no doorbell tells of: messages that a doorbell was lost for, and ranges that others left behind. */
+  /** What no doorbell tells of: messages that a doorbell was lost for, how the group stands, and ranges that others left behind. */
   async #look(): Promise<void> {
     this.#lookAt = performance.now() + lookMs;
+    await this.#heed(await this.#leases.positions(this.#home.group, this.entry.number));
     for (const position of this.#partitionOf.keys()) this.#hopeful.add(position);
     if (this.#hands.room <= 0) return;
     const leases = await this.#leases.takeOver(this.#home.member, [...this.#partitionOf.keys()], mostRanges);
@@ -190,17 +239,31 @@ export class SharedConsumer {
     }
   }
 
-  /** Takes messages in hand that failed before and are due, as many as there is room for. */
-  async #takeRetries(): Promise<void> {
-    this.#retryAt = Number.POSITIVE_INFINITY;
-    const positions = [...this.#partitionOf.keys()];
+  /** What the database says of the group: what is paused, what was moved, and whether redriven messages wait. */
+  async #heed(positions: readonly SharedPosition[]): Promise<void> {
+    this.#pause(new Set(positions.filter(({ paused }) => paused).map(({ partition }) => partition)));
+    if (positions.some(({ paused, redriven }) => redriven && !paused)) this.#redriven.ring();
+    const moved = positions.filter(({ position, epoch }) => (this.#epochs.get(position) ?? epoch) !== epoch);
+    for (const { position, epoch } of positions) this.#epochs.set(position, epoch);
+    if (moved.length > 0) await this.#writer.renewNow();
+  }
+
+  #pause(paused: ReadonlySet<number>): void {
+    const before = this.#paused;
+    if (paused.size === before.size && [...paused].every((partition) => before.has(partition))) return;
+    this.#paused = paused;
+    const what =
+      paused.size > 0 ? "partitions are paused: they hand over nothing until they are resumed" : "all are resumed";
+    this.#context.logger.log("info", what, { ...this.#names(), partitions: [...paused] });
+    this.#hands.heed(paused);
+    this.#failed.ring();
+  }
+
+  /** Takes messages in hand that are in no range and due, as many as there is room for. */
+  async #takeFrom(source: ClaimSource): Promise<void> {
     const most = Math.min(this.#hands.room, this.consumer.concurrency);
-    const taken = await this.#retries.claim(this.#home.member, positions, most);
-    for (const retry of taken) this.#seconds.again(retry, this.#partitionOf.get(retry.position) ?? -1);
-    const inMs = taken.length === most ? 0 : ((await this.#retries.nextInMs(positions)) ?? lookMs);
-    // A little later than the database says: its clock must have passed it.
-    const waitMs = Math.min(lookMs, Math.max(1, inMs + 1));
-    this.#retryAt = Math.min(this.#retryAt, performance.now() + waitMs);
+    const taken = await source.take(this.#home.member, [...this.#partitionOf.keys()], most);
+    for (const one of taken) this.#seconds.again(source.messages, one, this.#partitionOf.get(one.position) ?? -1);
   }
 
   /** Leases from the next partitions in turn. Resolves with whether there was anything. */
@@ -271,9 +334,10 @@ export class SharedConsumer {
   #hold(lease: Lease): LeasedRange {
     const { consumer } = this;
     const acknowledgeNow = (range: LeasedRange) => this.#writer.writeNow(range);
+    const expiryOf = (range: LeasedRange) => this.#expiry.ofRange(range);
     const partition = this.#partitionOf.get(lease.position) ?? -1;
     const range = new LeasedRange(
-      { consumer, handler: this.#handler, services: this.#context, acknowledgeNow },
+      { consumer, handler: this.#handler, services: this.#context, expiryOf, acknowledgeNow },
       partition,
       lease,
     );
@@ -303,10 +367,12 @@ export class SharedConsumer {
 
   #afterVerdict(verdict: SharedVerdict): void {
     if (verdict === "pause") {
-      this.#context.logger.log("warn", "the consumer pauses until its process restarts", this.#names());
-      void this.stop(pauseDrainMs);
+      this.#context.logger.log("warn", "the group pauses in this topic until it is resumed", this.#names());
+      // At once; what the database says of it is heard at the next look.
+      this.#pause(new Set(this.#positionOf.keys()));
+      this.wakeToLook();
     } else if (verdict !== "stopped" && verdict.retryInMs !== undefined) {
-      this.#retryAt = Math.min(this.#retryAt, performance.now() + verdict.retryInMs);
+      (verdict.isRedriven ? this.#redriven : this.#failed).ring(verdict.retryInMs);
       this.#wake.raise();
     }
   }

@@ -1,4 +1,4 @@
-import type { DeadLetter, RetryClaim, SharedLeases, SharedRetries } from "@sluice/broker";
+import type { DeadLetter, RetryClaim, SharedLeases, SharedRetries, TopicPause } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
@@ -27,9 +27,9 @@ export interface SharedFailuresContext {
 
 /**
  * What became of a message that failed: its part in the range is over (`retryInMs`: it is to be tried again then); `"pause"`: so
- * it is, and the consumer is to stop; `"stopped"`: nothing is known to be written, because the process stops or the range is lost.
+ * it is, and the group is paused; `"stopped"`: nothing is known to be written, because the process stops or the range is lost.
  */
-export type SharedVerdict = { readonly retryInMs?: number } | "pause" | "stopped";
+export type SharedVerdict = { readonly retryInMs?: number; readonly isRedriven?: boolean } | "pause" | "stopped";
 
 /**
  * Decides what comes after a failed attempt of a shared group, as the consumer declared it, and writes it down: a message that failed
@@ -56,13 +56,16 @@ export class SharedFailures {
       offset: batch.baseOffset + index,
       // Handing it over again counts by itself: what is not to count begins one lower.
       attempt: measure.kind === "pause" || (measure.kind === "again" && !measure.counts) ? 0 : 1,
-      delayMs: measure.kind === "again" ? measure.delayMs : measure.kind === "pause" ? null : 0,
+      delayMs: measure.kind === "again" ? measure.delayMs : 0,
       error: failureText(failure),
       key: keyAt(batch, index),
     };
     return await this.#untilWritten(async () => {
       // Asks the database first whether the handler's transaction has committed after all.
-      const moved = await leases.move(message, measure.kind === "bury" ? member : null);
+      const moved =
+        measure.kind === "pause"
+          ? { outcome: await leases.moveAndPause(message, this.#pauseFor(range.partition, message)), claim: 0 }
+          : await leases.move(message, measure.kind === "bury" ? member : null);
       if (moved.outcome === "fenced") {
         range.lose();
         return "stopped";
@@ -95,22 +98,25 @@ export class SharedFailures {
     attempt: number,
     failure: Failure,
   ): Promise<SharedVerdict> {
-    const { retries } = this.#context;
-    const measure = this.#measure(batch, index, retry.partition, attempt, failure);
+    const { messages, claim, partition, isRedriven } = retry;
+    const measure = this.#measure(batch, index, partition, attempt, failure);
     const error = failureText(failure);
     return await this.#untilWritten(async () => {
-      if (measure.kind === "drop") await retries.finish(retry.claim);
-      else if (measure.kind === "pause") {
-        if (await retries.putOff(retry.claim, { delayMs: null, error, attempt: 0 })) return "pause";
-      } else if (measure.kind === "bury") {
-        const letter = this.#letter(batch, index, retry.partition, attempt, measure.reason, failure);
-        await retries.bury(retry.claim, letter);
-      } else {
+      if (measure.kind === "drop") await messages.finish(claim);
+      else if (measure.kind === "again") {
         const { delayMs } = measure;
         const counted = measure.counts ? {} : { attempt: attempt - 1 };
-        if (await retries.putOff(retry.claim, { delayMs, error, ...counted })) return { retryInMs: delayMs };
+        if (await messages.putOff(claim, { delayMs, error, ...counted })) return { retryInMs: delayMs, isRedriven };
+      } else if (measure.kind === "pause" && !isRedriven) {
+        const pause = this.#pauseFor(partition, { offset: claim.offset, error });
+        if (await this.#context.retries.pause(claim, error, pause)) return "pause";
+      } else {
+        // Whoever handed it over again is not to find the group paused.
+        const reason = measure.kind === "bury" ? measure.reason : failure.kind === "misfit" ? "schema" : "exhausted";
+        await messages.bury(claim, this.#letter(batch, index, partition, attempt, reason, failure));
+        await this.#refuse(batch, index, reason);
       }
-      if (measure.kind === "drop" || measure.kind === "bury") await this.#refuse(batch, index, measure.reason);
+      if (measure.kind === "drop") await this.#refuse(batch, index, measure.reason);
       return {};
     });
   }
@@ -118,7 +124,7 @@ export class SharedFailures {
   /** A later attempt succeeded. Never rejects. */
   async done(retry: ClaimedRetry): Promise<SharedVerdict> {
     return await this.#untilWritten(async () => {
-      await this.#context.retries.finish(retry.claim);
+      await retry.messages.finish(retry.claim);
       return {};
     });
   }
@@ -167,6 +173,12 @@ export class SharedFailures {
     const { group, entry } = this.#context;
     const error = failureText(failure);
     return deadLetterOf(batch, index, { group, topic: entry.number, partition, reason, error, attempts });
+  }
+
+  #pauseFor(partition: number, { offset, error }: { readonly offset: number; readonly error: string }): TopicPause {
+    const { entry, consumer } = this.#context;
+    const reason = `partition ${partition}, offset ${offset}: ${error}`.slice(0, 1_000).toWellFormed();
+    return { group: consumer.group, topic: entry.name, reason };
   }
 
   async #untilWritten(write: () => Promise<SharedVerdict>): Promise<SharedVerdict> {

@@ -7,7 +7,9 @@ import { KeyedQueue } from "./keyed-queue.ts";
 import type { LeaseWriter } from "./lease-writer.ts";
 import type { LeasedRange } from "./leased-range.ts";
 import { RangeSize } from "./range-size.ts";
+import type { RateLimiter } from "./rate-limiter.ts";
 import type { SharedFailures, SharedVerdict } from "./shared-failures.ts";
+import { SharedGate } from "./shared-gate.ts";
 
 /** What the handing-over works with. */
 export interface SharedHandsContext {
@@ -15,6 +17,8 @@ export interface SharedHandsContext {
   readonly clock: Clock;
   readonly failures: SharedFailures;
   readonly writer: LeaseWriter;
+  /** Absent: as fast as it goes. */
+  readonly rateLimiter: RateLimiter | undefined;
   /** Aborted when handlers under way are not waited for any more. */
   readonly signal: AbortSignal;
   /** There is room again. */
@@ -29,13 +33,17 @@ interface Task {
   readonly owner: LeasedRange | ClaimedRetry;
   readonly batch: ReadBatch;
   readonly index: number;
+  hasTurn: boolean;
 }
 
 /** What a process has in hand of a shared group: hands messages over side by side, and sees to what becomes of each. */
 export class SharedHands {
   readonly #context: SharedHandsContext;
   readonly #queue: KeyedQueue<Task>;
+  readonly #gate: SharedGate<Task>;
   readonly #size: RangeSize;
+  /** Messages that may wait for the group's pace: those of a second, so that other members find some, too. */
+  readonly #paced: number;
   readonly #idle = deferred<void>();
   readonly #ended: Promise<void>;
   #running = 0;
@@ -44,30 +52,46 @@ export class SharedHands {
 
   constructor(context: SharedHandsContext) {
     this.#context = context;
-    this.#size = new RangeSize(context.consumer.concurrency);
+    const { rateLimiter } = context;
+    this.#paced = rateLimiter === undefined ? Number.POSITIVE_INFINITY : rateLimiter.recordsPerSecond;
+    this.#size = new RangeSize(Math.min(context.consumer.concurrency, this.#paced));
     this.#queue = new KeyedQueue<Task>(context.consumer.concurrency, (task) => this.#begin(task));
+    this.#gate = new SharedGate<Task>({
+      rateLimiter,
+      putOff: (task) => this.#queue.putOff(task),
+      resume: (task) => this.#queue.resume(task),
+      begin: (task) => this.#begin(task),
+    });
     const { signal } = context;
     this.#ended = new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   }
 
   /** How many messages to lease at once. */
   get rangeRecords(): number {
-    return this.#size.records;
+    return Math.min(this.#size.records, this.#paced);
   }
 
-  /** How many more messages may be in hand. Few while handlers are slow, so that other members find some, too. */
+  /** How many more messages may be in hand. Few while handlers or the pace are slow, so that other members find some, too. */
   get room(): number {
-    return this.#most - this.#inHand;
+    const inHand = this.#inHand - this.#gate.parked;
+    const busy = inHand - this.#gate.waitingForKey;
+    const { prefetch } = this.#context.consumer;
+    return Math.min(this.#most - busy, prefetch - inHand, this.#paced - (inHand - this.#running));
   }
 
   /** Whether as much is in hand as may ever be. */
   get isFull(): boolean {
-    return this.#inHand >= this.#context.consumer.prefetch;
+    return this.#inHand - this.#gate.parked >= this.#context.consumer.prefetch;
+  }
+
+  /** Which partitions are paused at present: what is in hand of them waits. */
+  heed(paused: ReadonlySet<number>): void {
+    this.#gate.heed(paused);
   }
 
   add(owner: LeasedRange | ClaimedRetry, batch: ReadBatch, index: number): void {
     this.#inHand += 1;
-    this.#queue.add({ key: null, owner, batch, index });
+    this.#queue.add({ key: null, owner, batch, index, hasTurn: false });
   }
 
   /** As {@link add}; resolves when this attempt is over, or the process stops. */
@@ -81,6 +105,17 @@ export class SharedHands {
   done(range: LeasedRange, offset: number): void {
     if (range.isComplete) return;
     range.done(offset);
+    this.#afterDone(range);
+  }
+
+  /** Messages of a range are nobody's: the filter kept them back. */
+  passOver(range: LeasedRange, from: number, to: number): void {
+    if (range.isComplete) return;
+    range.passOver(from, to);
+    this.#afterDone(range);
+  }
+
+  #afterDone(range: LeasedRange): void {
     if (!range.isComplete) return;
     this.#size.completed(range.to - range.from, performance.now() - range.leasedAt);
     this.#context.writer.completed();
@@ -90,6 +125,7 @@ export class SharedHands {
   halt(): void {
     this.#stopped = true;
     this.#queue.stop();
+    this.#gate.stop();
   }
 
   /** Waits for the handlers under way, at most `deadlineMs`. Resolves with whether all of them were done in time. */
@@ -108,8 +144,9 @@ export class SharedHands {
   }
 
   #begin(task: Task): void {
-    this.#running += 1;
     const { owner, batch, index } = task;
+    if (!owner.isOver && this.#gate.holds(task)) return;
+    this.#running += 1;
     if (owner.isOver) {
       queueMicrotask(() => this.#finish(task));
       return;
@@ -160,6 +197,7 @@ export class SharedHands {
     this.#queue.finished(task);
     if (this.#stopped && this.#running === 0) this.#idle.resolve();
     // In steps, and not for every single message.
-    if (this.room >= Math.max(1, Math.min(this.#size.records, this.#most >> 2))) this.#context.onRoom();
+    if (this.room >= Math.max(1, Math.min(this.#size.records, this.#most >> 2, this.#paced / 2)))
+      this.#context.onRoom();
   }
 }

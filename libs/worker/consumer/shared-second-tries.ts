@@ -1,11 +1,13 @@
-import type { RetryClaim, SharedRetries, TakenRetry } from "@sluice/broker";
+import type { ClaimedMessages, SharedRetries, TakenRetry } from "@sluice/broker";
 import type { AnyConsumer, Handler } from "@sluice/contract";
 import { type Logger, SluiceError, toError } from "@sluice/kernel";
 import { ClaimedRetry } from "./claimed-retry.ts";
+import { keptBatch } from "./kept-batch.ts";
 import type { LeaseWriter } from "./lease-writer.ts";
 import type { LeasedRange } from "./leased-range.ts";
 import type { DeliveryServices } from "./message.ts";
 import type { RangeReader } from "./range-reader.ts";
+import type { SharedExpiry } from "./shared-expiry.ts";
 import type { SharedFailures, SharedVerdict } from "./shared-failures.ts";
 import type { SharedHands } from "./shared-hands.ts";
 
@@ -16,6 +18,7 @@ export interface SecondTriesContext {
   readonly services: DeliveryServices;
   readonly retries: SharedRetries;
   readonly failures: SharedFailures;
+  readonly expiry: SharedExpiry;
   readonly writer: LeaseWriter;
   readonly reader: RangeReader;
   readonly hands: SharedHands;
@@ -25,8 +28,8 @@ export interface SecondTriesContext {
 }
 
 /**
- * Messages that are handed over not for the first time: those that failed and are due, and those of ranges whose member died or froze,
- * one of which may be why.
+ * Messages that are handed over not for the first time: those that failed and are due, those that were redriven, and those of ranges
+ * whose member died or froze, one of which may be why.
  */
 export class SecondTries {
   readonly #context: SecondTriesContext;
@@ -39,9 +42,9 @@ export class SecondTries {
     this.#context = context;
   }
 
-  /** A message that failed and was taken in hand again. */
-  again(taken: TakenRetry, partition: number): void {
-    const retry = this.#claimed(taken, partition, taken.attempt);
+  /** A message that failed or was redriven, and was taken in hand. */
+  again(messages: ClaimedMessages, taken: TakenRetry, partition: number): void {
+    const retry = this.#claimed(messages, taken, partition);
     this.#inBackground(() => this.#handOver(retry, taken));
   }
 
@@ -70,9 +73,9 @@ export class SecondTries {
     await this.#work;
   }
 
-  async #handOver(retry: ClaimedRetry, { offset, attempt }: TakenRetry): Promise<void> {
+  async #handOver(retry: ClaimedRetry, { offset, attempt, message }: TakenRetry): Promise<void> {
     const { consumer, reader, failures, hands, writer, onVerdict } = this.#context;
-    const batch = await reader.batchAt(retry.partition, offset);
+    const batch = message === undefined ? await reader.batchAt(retry.partition, offset) : keptBatch(message);
     if (batch === "stopped") return;
     if (batch === undefined) {
       await failures.done(retry);
@@ -91,7 +94,7 @@ export class SecondTries {
 
   /** Hands a range's messages over one after the other, each noted as an attempt before it begins. */
   async #examine(range: LeasedRange): Promise<void> {
-    const { failures, hands, reader } = this.#context;
+    const { failures, hands, reader, retries } = this.#context;
     for await (const batch of reader.batchesOf(range)) {
       const to = Math.min(batch.count, range.to - batch.baseOffset);
       for (let index = Math.max(0, range.from - batch.baseOffset); index < to; index += 1) {
@@ -101,15 +104,16 @@ export class SecondTries {
         const claim = await failures.accuse(range, batch, index);
         if (claim === "stopped") return;
         hands.done(range, offset);
-        if (claim !== "done") await hands.untilHandled(this.#claimed(claim, range.partition, 1), batch, index);
+        if (claim !== "done")
+          await hands.untilHandled(this.#claimed(retries, { ...claim, attempt: 1 }, range.partition), batch, index);
       }
     }
   }
 
-  #claimed(claim: RetryClaim, partition: number, attempt: number): ClaimedRetry {
-    const { consumer, handler, services, retries, writer } = this.#context;
-    const finish = (finished: RetryClaim) => retries.finish(finished);
-    const retry = new ClaimedRetry({ consumer, handler, services, finish }, partition, claim, attempt);
+  #claimed(messages: ClaimedMessages, claim: TakenRetry, partition: number): ClaimedRetry {
+    const { consumer, handler, services, writer, expiry } = this.#context;
+    const expiryOf = (one: ClaimedRetry) => expiry.ofRetry(one);
+    const retry = new ClaimedRetry({ consumer, handler, services, partition, messages, expiryOf }, claim);
     writer.addClaim(retry);
     return retry;
   }

@@ -1,8 +1,12 @@
+import { DatabaseClock, type GroupPartition, Pace, pausedPartitions, type Ring } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
-import type { Logger } from "@sluice/kernel";
+import { type Logger, toError } from "@sluice/kernel";
 import type { TopicEntry } from "@sluice/log";
 import type { JoinedConsumer, WorkerContext } from "../worker-context.ts";
 import { BroadcastConsumer } from "./broadcast-consumer.ts";
+import { LocalPace } from "./local-pace.ts";
+import { PaceInForce } from "./pace-in-force.ts";
+import { RateLimiter } from "./rate-limiter.ts";
 import { SharedConsumer } from "./shared-consumer.ts";
 
 /** Whether partitions of this consumer's topic are given to its members: not when they share messages or each gets all. */
@@ -19,35 +23,58 @@ export class UnassignedConsumers {
   readonly #shared: readonly JoinedConsumer[];
   readonly #broadcast: readonly JoinedConsumer[];
   readonly #leaseMs: number;
+  readonly #rateLimiters = new Map<JoinedConsumer, RateLimiter>();
+  readonly #databaseClock: DatabaseClock;
   #sharing: readonly SharedConsumer[] = [];
+  /** One look for pauses at a time, and the end waits for it. */
+  #looking: Promise<void> = Promise.resolve();
   #broadcasts: readonly BroadcastConsumer[] | undefined;
 
   constructor(context: WorkerContext, joined: readonly JoinedConsumer[], leaseMs: number) {
     this.#context = context;
     this.#leaseMs = leaseMs;
+    this.#databaseClock = new DatabaseClock(context.pool);
     this.#shared = joined.filter(({ consumer }) => consumer.mode === "shared");
     this.#broadcast = joined.filter(({ consumer }) => consumer.mode === "broadcast");
   }
 
   /** Begins, as this member; one that is paused shares nothing. Fails when it cannot be told where broadcasts begin. */
   async begin(member: number, isPaused = false): Promise<void> {
-    this.#broadcasts ??= (await Promise.all(this.#broadcast.map((joined) => this.#beginBroadcast(joined)))).flat();
+    this.#broadcasts ??= await this.#beginBroadcasts();
     if (isPaused) return;
     this.#sharing = this.#shared.map(
-      (joined) => new SharedConsumer(this.#context, { ...joined, member, leaseMs: this.#leaseMs }),
+      (joined) =>
+        new SharedConsumer(
+          { ...this.#context, databaseClock: this.#databaseClock },
+          {
+            ...joined,
+            member,
+            leaseMs: this.#leaseMs,
+            rateLimiter: this.#rateLimiterOf(joined),
+          },
+        ),
     );
   }
 
-  /** Something was appended. */
-  heard(topic: number, partitions: readonly number[]): void {
-    for (const shared of this.#sharing) if (shared.entry.number === topic) shared.wake(partitions);
-    for (const broadcast of this.#broadcasts ?? [])
-      if (broadcast.entry.number === topic && partitions.includes(broadcast.partition)) broadcast.wake();
+  /** A doorbell rang: something was appended, redriven, or done to a group. */
+  heard(ring: Ring): void {
+    if (ring.kind === "group" || ring.kind === "redrive") {
+      for (const shared of this.#sharing)
+        if (ring.kind === "redrive" ? shared.hasPosition(ring.position) : shared.group === ring.group)
+          shared.wakeToLook();
+      if (ring.kind === "group" && this.#broadcast.some(({ group }) => group === ring.group)) this.#lookForPauses();
+    } else if (ring.kind === "log") {
+      const { topic, partitions } = ring;
+      for (const shared of this.#sharing) if (shared.entry.number === topic) shared.wake(partitions);
+      for (const broadcast of this.#broadcasts ?? [])
+        if (broadcast.entry.number === topic && partitions.includes(broadcast.partition)) broadcast.wake();
+    }
   }
 
   /** Looks whether there is something that no doorbell told of. (Shared consumers look by themselves.) */
   poll(): void {
     for (const broadcast of this.#broadcasts ?? []) broadcast.wake();
+    this.#lookForPauses();
   }
 
   /** The membership is over: what is leased is given back. Resolves with whether all handlers were done in time. */
@@ -60,14 +87,41 @@ export class UnassignedConsumers {
   /** Everything ends. Resolves with whether all handlers were done in time. */
   async end(drainMs: number): Promise<boolean> {
     const broadcasts = this.#broadcasts ?? [];
+    await this.#looking;
     const [shared, ...others] = await Promise.all([
       this.endSharing(drainMs),
       ...broadcasts.map((broadcast) => broadcast.stop(drainMs)),
     ]);
+    this.#broadcasts = [];
     return warnUnless(others, drainMs, this.#context.logger) && shared;
   }
 
-  async #beginBroadcast({ consumer, entry, group }: JoinedConsumer): Promise<readonly BroadcastConsumer[]> {
+  /** One for all partitions of a consumer; `undefined` when it may go as fast as it can. A broadcast's is this process's alone. */
+  #rateLimiterOf(joined: JoinedConsumer): RateLimiter | undefined {
+    const { consumer, group, entry } = joined;
+    if (consumer.rateLimit === undefined) return undefined;
+    let limiter = this.#rateLimiters.get(joined);
+    if (limiter === undefined) {
+      const pace = consumer.mode === "broadcast" ? new LocalPace() : new Pace(this.#context.pool);
+      const inForce = new PaceInForce(consumer);
+      limiter = new RateLimiter({ ...this.#context, pace, group, topic: entry.number, inForce });
+      this.#rateLimiters.set(joined, limiter);
+    }
+    return limiter;
+  }
+
+  async #beginBroadcasts(): Promise<readonly BroadcastConsumer[]> {
+    if (this.#broadcast.length === 0) return [];
+    const paused = await this.#paused();
+    return (await Promise.all(this.#broadcast.map((joined) => this.#beginBroadcast(joined, paused)))).flat();
+  }
+
+  async #beginBroadcast(
+    joined: JoinedConsumer,
+    paused: readonly GroupPartition[],
+  ): Promise<readonly BroadcastConsumer[]> {
+    const { consumer, entry } = joined;
+    const rateLimiter = this.#rateLimiterOf(joined);
     const ends = await this.#context.log.ends(
       Array.from({ length: entry.partitions }, (_, partition) => ({ topic: entry.number, partition })),
     );
@@ -75,9 +129,29 @@ export class UnassignedConsumers {
       ends.map(async ({ partition, start, end }) => {
         const place = await this.#offsetOf(consumer.start, entry, partition, { start, end });
         const from = Math.min(Math.max(place, start), end);
-        return new BroadcastConsumer(this.#context, { consumer, entry, group, partition, from });
+        const home = { ...joined, partition, from, rateLimiter, paused: isAmong(paused, joined, partition) };
+        return new BroadcastConsumer({ ...this.#context, databaseClock: this.#databaseClock }, home);
       }),
     );
+  }
+
+  /** Looks at what is paused of the broadcasts' groups, one look after the other. */
+  #lookForPauses(): void {
+    if ((this.#broadcasts ?? []).length === 0) return;
+    this.#looking = this.#looking.then(async () => {
+      try {
+        const paused = await this.#paused();
+        for (const broadcast of this.#broadcasts ?? []) broadcast.heed(isAmong(paused, broadcast, broadcast.partition));
+      } catch (error) {
+        const trouble = "what is paused could not be looked up; the next look tries again";
+        this.#context.logger.log("warn", trouble, { error: toError(error) });
+      }
+    });
+  }
+
+  #paused(): Promise<readonly GroupPartition[]> {
+    const topics = this.#broadcast.map(({ group, entry }) => ({ group, topic: entry.number }));
+    return pausedPartitions(this.#context.pool, topics);
   }
 
   async #offsetOf(
@@ -91,6 +165,14 @@ export class UnassignedConsumers {
     if (/^\d+$/.test(place)) return Number(place);
     return await this.#context.log.offsetAt({ topic, partition }, Date.parse(place));
   }
+}
+
+function isAmong(
+  paused: readonly GroupPartition[],
+  { group, entry }: { readonly group: number; readonly entry: TopicEntry },
+  partition: number,
+): boolean {
+  return paused.some((one) => one.group === group && one.topic === entry.number && one.partition === partition);
 }
 
 function warnUnless(inTime: readonly boolean[], drainMs: number, logger: Logger): boolean {

@@ -1744,6 +1744,48 @@ begin
   return (sluice_log.append_{topic}(array[p_partition], array[p_count], p_keys, p_records, p_attributes,
     p_producer, p_sequence, p_repeat, p_commit, p_ring))[1];
 end $template$;
+  v_hinted text := $template$
+declare
+  v_first bigint;
+  v_firsts bigint[];
+  v_sequence bigint := p_sequence;
+  v_sequences bigint[];
+  v_separator constant text := repeat(E'\x1e', 32);
+begin
+  if current_setting('transaction_isolation') = 'read committed' and not p_repeat and clock_timestamp() >= '{young_until}' then
+    if current_setting('synchronous_commit') <> p_commit then
+      perform set_config('synchronous_commit', p_commit, true);
+    end if;
+    for i in 1 .. cardinality(p_partitions) loop
+      if i > 1 and p_partitions[i] <= p_partitions[i - 1] then
+        raise exception 'sluice: partitions of one append must ascend' using errcode = '22023';
+      end if;
+      if pg_advisory_xact_lock(1936487682, {topic} * 1024 + p_partitions[i]) is null then end if;
+      v_sequences[i] := v_sequence;
+      v_sequence := v_sequence + p_counts[i];
+    end loop;
+    select array_agg(last.end_offset order by e.number), max(last.end_offset) into v_firsts, v_first
+    from unnest(p_partitions, p_hints) with ordinality e(partition, hint, number)
+    left join lateral (
+      select b.base_offset + b.count as end_offset from sluice_log.topic_{topic}_segment_{segment} b
+      where b.partition = e.partition and b.base_offset >= e.hint order by b.base_offset desc limit 1) last on true;
+    if v_first < {seal} and array_position(v_firsts, null) is null then
+      insert into sluice_log.topic_{topic}_segment_{segment}
+        (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
+      select {segment}, e.partition, e.first, e.count, clock_timestamp(), p_producer, e.sequence, e.keys, e.records, e.attributes
+      from rows from (
+        unnest(p_partitions), unnest(v_firsts), unnest(p_counts), unnest(v_sequences), unnest(string_to_array(p_keys, v_separator)),
+        unnest(string_to_array(p_records, v_separator)), unnest(string_to_array(p_attributes, v_separator))
+      ) e(partition, first, count, sequence, keys, records, attributes);
+      if p_ring is not null then
+        perform pg_notify('sluice', p_ring);
+      end if;
+      return v_firsts;
+    end if;
+  end if;
+  return sluice_log.append_{topic}(p_partitions, p_counts, p_keys, p_records, p_attributes,
+    p_producer, p_sequence, p_repeat, p_commit, p_ring);
+end $template$;
   v_after text := $template$
 declare
   v_oldest integer;
@@ -1772,7 +1814,7 @@ end $template$;
   v_bodies text[] := '{}';
   v_function text;
 begin
-  foreach v_body in array array[v_body, v_one, v_after] loop
+  foreach v_body in array array[v_body, v_one, v_after, v_hinted] loop
     v_body := replace(v_body, '{topic}', p_topic::text);
     v_body := replace(v_body, '{segment}', v_segment::text);
     v_body := replace(v_body, '{seal}', '4611686018427387904');
@@ -1793,6 +1835,10 @@ begin
       p_after bigint, p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
       p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
     returns bigint[] language plpgsql volatile as %L', p_topic, v_bodies[3]);
+  execute format('create or replace function sluice_log.append_%s(
+      p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
+      p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text, p_hints bigint[])
+    returns bigint[] language plpgsql volatile set plan_cache_mode = force_generic_plan as %L', p_topic, v_bodies[4]);
   for v_function in select oid::regprocedure::text from pg_proc
     where pronamespace = 'sluice_log'::regnamespace and proname in (format('append_%s', p_topic), format('append_after_%s', p_topic))
   loop

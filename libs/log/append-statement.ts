@@ -22,7 +22,11 @@ export class AppendStatements {
   /** By topic, then by producer and form. */
   readonly #texts = new Map<number, Map<number, string>>();
 
-  of(request: AppendRequest): AppendStatement {
+  /**
+   * @param hints for each entry where a batch near the end of its partition begins, 0 where none is known. Left out where there is
+   *   something else to look for as well, and for a lone batch, which they do not help.
+   */
+  of(request: AppendRequest, hints: readonly number[]): AppendStatement {
     const { topic, entries, producer, sequence, repeat, after, acks, ring } = request;
     const isOne = entries.length === 1 && after === null;
     const [partitions, counts, keys, records, attributes] = isOne ? oneBatch(entries) : manyBatches(entries);
@@ -40,6 +44,8 @@ export class AppendStatements {
     else parameters.push(after);
     if (repeat) form += 64;
     if (acks === "all") form += 128;
+    if (isOne || after !== null || repeat) form += 256;
+    else parameters.push(arrayLiteral(hints));
     return { text: this.#text(topic.number, producer, form), parameters };
   }
 
@@ -49,7 +55,7 @@ export class AppendStatements {
       texts = new Map();
       this.#texts.set(topic, texts);
     }
-    const name = producer * 256 + form;
+    const name = producer * 512 + form;
     let text = texts.get(name);
     if (text === undefined) {
       text = compose(topic, producer, form);
@@ -80,6 +86,7 @@ function compose(topic: number, producer: number, form: number): string {
     producer: String(producer),
     repeat: String(is(64)),
     commit: is(128) ? "'on'" : "'local'",
+    hints: is(256) ? "" : `, ${parameter()}::text::bigint[]`,
   };
   const statement = is(32) ? (is(1) ? manyStatement : oneStatement) : afterStatement;
   return statement.replace(/^--.*\n/gm, "").replace(/\{(\w+)\}/g, (place, name: string) => places[name] ?? place);

@@ -1,5 +1,6 @@
 import { SluiceError } from "@sluice/kernel";
 import { arrayLiteral, type Pool } from "@sluice/store";
+import { AppendHints } from "./append-hints.ts";
 import { AppendStatements } from "./append-statement.ts";
 import type { TopicEntry } from "./catalog.ts";
 import { appendGuarded } from "./guarded-append.ts";
@@ -27,6 +28,7 @@ export class PostgresLog implements Log {
   readonly #appenders: Pool;
   readonly #reader: SegmentReader;
   readonly #statements = new AppendStatements();
+  readonly #hints = new AppendHints();
 
   /**
    * @param appenders connections for appends alone: a lone busy sender then stays on one, whose caches know its statement.
@@ -43,12 +45,13 @@ export class PostgresLog implements Log {
   async append(request: AppendRequest): Promise<readonly number[]> {
     const { topic, entries } = request;
     const what = `appending to topic ${topic.name}`;
-    const { text, parameters } = this.#statements.of(request);
+    const { text, parameters } = this.#statements.of(request, this.#hints.of(topic.number, entries));
     const rows = await this.#appenders.query<{ offsets: string }>(what, text, parameters, request.deadlineMs);
     const offsets = rows[0]?.offsets.split(",").map(Number);
     if (offsets?.length !== entries.length) {
       throw new SluiceError("INTERNAL", `${what}: the answer does not have an offset per entry`);
     }
+    this.#hints.note(topic.number, entries, offsets);
     return offsets;
   }
 

@@ -18,6 +18,7 @@ import replies from "../../migrations/0017_replies.sql" with { type: "text" };
 import hours from "../../migrations/0018_hours.sql" with { type: "text" };
 import sharedCare from "../../migrations/0019_shared_care.sql" with { type: "text" };
 import delivery from "../../migrations/0020_delivery.sql" with { type: "text" };
+import hints from "../../migrations/0021_hints.sql" with { type: "text" };
 import refusals from "../../migrations/0022_refusals.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
@@ -43,5 +44,6 @@ export const migrations: readonly Migration[] = [
   defineMigration("0018_hours", hours),
   defineMigration("0019_shared_care", sharedCare),
   defineMigration("0020_delivery", delivery),
+  defineMigration("0021_hints", hints),
   defineMigration("0022_refusals", refusals),
 ];

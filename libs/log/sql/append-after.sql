@@ -1,4 +1,4 @@
--- Appends record batches to topic {topic} if sequence {after} of the producer is in the log; see migrations/0005_append.sql.
+-- Appends record batches to topic {topic} if sequence {after} of the producer is in the log; see migrations/0021_hints.sql.
 -- Locks: appending, by partition ascending, until the end of the transaction.
 select array_to_string(sluice_log.append_after_{topic}(
   {after}::bigint, {partitions}::text::integer[], {counts}::text::integer[], {keys}, {records}, {attributes},

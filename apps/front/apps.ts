@@ -21,4 +21,9 @@ export const sampleApps: readonly SampleApp[] = [
     "Sign-up: a request that does not wait",
     "The request writes the user and one message in one transaction and answers; mail and text message follow on their own. It shows how long a request takes with and without the queue, and what is left of an outage.",
   ),
+  sample(
+    "flash-sale",
+    "Flash sale: a peak that nothing falls over",
+    "A thousand orders a second meet an order service that manages a hundred: a bounded line takes what can be served, everybody else hears “sold out” at once, and exactly the stock is sold. It shows what the same burst does to the service without the line, and with its process killed in the middle.",
+  ),
 ];

@@ -5,6 +5,8 @@ export { type MainContext, type MainOptions, noEnvironment, type RunningApp, run
 export { optional } from "./options.ts";
 export { type Html, type Link, type Page, pictureElement, scenariosElement } from "./page/layout.ts";
 export type { GroupPicture, Picture, TopicPicture } from "./picture/picture.ts";
+export { type KeptProcess, type KeptProcessOptions, keepProcess } from "./process/kept-process.ts";
+export { runSideTask, type SideTaskOptions, sideTaskInput, sideTaskOutput } from "./process/side-task.ts";
 export { atRate, pause, type RateOptions, type Timed, until } from "./report/at-rate.ts";
 export { Crowd, type Person } from "./report/crowd.ts";
 export { type Arrivals, arrivals, arrivalsText } from "./report/exactly-once.ts";
@@ -24,3 +26,4 @@ export type { Scenarios } from "./scenarios/scenarios.ts";
 export { StartError } from "./start-error.ts";
 export { type Fields, readFields } from "./web/fields.ts";
 export { serveFile } from "./web/frame.ts";
+export { readEvents } from "./web/read-events.ts";

@@ -1,3 +1,4 @@
+export { Capacity } from "./capacity.ts";
 export { Inbox } from "./inbox.ts";
 export { type CaughtMail, type MailCatcher, startMailCatcher } from "./mail-catcher.ts";
 export { type Mail, type Outcome, RefusedByProvider, type Send, type Sms, settle } from "./provider.ts";

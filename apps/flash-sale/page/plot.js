@@ -1,0 +1,88 @@
+// Draws what arrives, is refused and is processed per second, and below it how many are in line, over the last half minute.
+
+const plotMs = 30_000;
+const plotSvg = "http://www.w3.org/2000/svg";
+const plotNumbers = new Intl.NumberFormat("en");
+
+function plotPart(tag, className, text) {
+  const part = document.createElement(tag);
+  part.className = className;
+  if (text !== undefined) part.textContent = text;
+  return part;
+}
+
+function plotShape(tag, attributes) {
+  const shape = document.createElementNS(plotSvg, tag);
+  for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, value);
+  return shape;
+}
+
+/** One panel: some lines over time on one scale, its peak, and a legend with what they are now. */
+function plotPanel(title, series, least) {
+  const element = plotPart("div", "panel");
+  const head = plotPart("p", "panel-head");
+  const peakText = plotPart("span", "quiet peak");
+  const legend = plotPart("span", "legend");
+  const svg = plotShape("svg", { viewBox: "0 0 600 120", preserveAspectRatio: "none", "aria-hidden": "true" });
+  svg.append(plotShape("line", { x1: 0, x2: 600, y1: 119, y2: 119, class: "axis" }));
+  const lines = series.map(({ name, label }) => {
+    const item = plotPart("span", `key ${name}`);
+    const value = plotPart("b", "key-value", "0");
+    item.append(plotPart("i", "key-dot"), `${label} `, value);
+    legend.append(item);
+    const [area, line] = [plotShape("path", { class: `area ${name}` }), plotShape("path", { class: `line ${name}` })];
+    svg.append(area, line);
+    return { name, value, area, line };
+  });
+  head.append(plotPart("b", "", title), peakText);
+  element.append(head, svg, legend);
+  return {
+    element,
+    draw(points, at) {
+      const peak = Math.max(least, ...points.flatMap((point) => series.map(({ name }) => point[name])));
+      peakText.textContent = `up to ${plotNumbers.format(peak)}`;
+      const x = (point) => (600 - ((at - point.at) / plotMs) * 600).toFixed(1);
+      for (const { name, value, area, line } of lines) {
+        value.textContent = plotNumbers.format(points.at(-1)[name]);
+        const path = points.map((point) => `${x(point)} ${(119 - (point[name] / peak) * 112).toFixed(1)}`).join(" L ");
+        line.setAttribute("d", `M ${path}`);
+        area.setAttribute("d", `M ${x(points[0])} 119 L ${path} L ${x(points.at(-1))} 119 Z`);
+      }
+    },
+  };
+}
+
+/** The plot in this figure; its `add` takes the board as it comes. */
+export function salePlot(figure) {
+  const rates = plotPanel(
+    "Orders per second",
+    [
+      { name: "arriving", label: "arriving" },
+      { name: "refused", label: "told “sold out”" },
+      { name: "processed", label: "processed" },
+    ],
+    100,
+  );
+  const line = plotPanel("In line", [{ name: "queued", label: "queued" }], 150);
+  figure.replaceChildren(rates.element, line.element);
+  const points = [];
+  let before;
+  return {
+    add(board) {
+      const processed = board.appended - board.inLine;
+      const seconds = before === undefined ? 0 : (board.at - before.at) / 1_000;
+      const rate = (now, then) => (seconds > 0 ? Math.max(0, Math.round((now - then) / seconds)) : 0);
+      points.push({
+        at: board.at,
+        arriving: rate(board.arrived, before?.arrived),
+        refused: rate(board.refused, before?.refused),
+        processed: rate(processed, before?.processed),
+        queued: board.inLine,
+      });
+      while (points.length > 2 && points[1].at < board.at - plotMs) points.shift();
+      before = { at: board.at, arrived: board.arrived, refused: board.refused, processed };
+      rates.draw(points, board.at);
+      line.draw(points, board.at);
+    },
+  };
+}

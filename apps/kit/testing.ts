@@ -69,6 +69,8 @@ export interface BrowserOptions {
   readonly width?: number;
   readonly height?: number;
   readonly colorScheme?: "light" | "dark";
+  /** Default true. */
+  readonly javaScript?: boolean;
   /** Complaints with these words are expected: of a request that a test makes fail. */
   readonly expected?: readonly string[];
 }
@@ -81,6 +83,7 @@ export async function openBrowser(options: BrowserOptions = {}): Promise<Browser
     headless: true,
     viewport: { width: options.width ?? 1440, height: options.height ?? 900 },
     colorScheme: options.colorScheme ?? "light",
+    javaScriptEnabled: options.javaScript ?? true,
     args: [
       "--no-sandbox",
       "--disable-gpu",

@@ -66,3 +66,21 @@ test.skipIf(noBrowser !== undefined)(
   },
   60_000,
 );
+
+test.skipIf(noBrowser !== undefined)(
+  "[U1] the form works without scripts, too",
+  async () => {
+    await using service = await startTestService();
+    await using browser = await openBrowser({ javaScript: false });
+    const { page } = browser;
+    await page.goto(service.url);
+    await page.getByLabel("Name").fill("Grace Hopper");
+    await page.getByLabel("E-mail").fill("grace@people.example");
+    await page.getByLabel("Telephone").fill("+49 151 12345679");
+    await page.getByRole("button", { name: "Sign up" }).click();
+    await page.waitForURL("**/?welcome*");
+    const [user] = await service.database.sql`select name from signup.users`;
+    expect(user?.["name"]).toBe("Grace Hopper");
+  },
+  60_000,
+);

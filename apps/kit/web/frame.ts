@@ -41,6 +41,8 @@ export function webFrame(options: WebFrameOptions): Hono {
         frameAncestors: ["'none'"],
         formAction: ["'self'"],
       },
+      // With "no-referrer", the default, a browser says of a plain form's origin only that it is "null".
+      referrerPolicy: "same-origin",
       // Another origin would be upgraded for ever, and this server speaks plain HTTP behind whatever ends TLS.
       strictTransportSecurity: false,
     }),

@@ -140,10 +140,13 @@ test("[U5] a batch handler gets one message at a time while a rate holds", async
     const batchHandler = (c: { readonly messages: readonly unknown[] }) => sizes.add(c.messages.length);
     const group = `tested-${mode}`;
     const batches = consumer(load, { group, mode, start: "latest", batchHandler, batch: { size: 10, wait: "10ms" } });
-    await using running = await here.start(app({ consumers: [batches] }));
-    await running.sluice.groups.pause(group);
-    await running.sluice.sendBatch(load, count(20));
-    await running.sluice.groups.resume(group, { rate: { messages: 200, per: "1s" } });
+    // Paused before anybody runs: a member that has yet to hear of it would hand over what was sent.
+    await (await here.start(app({ consumers: [batches] }))).close();
+    await using sluice = await here.connect();
+    await sluice.groups.pause(group);
+    await sluice.sendBatch(load, count(20));
+    await using _running = await here.start(app({ consumers: [batches] }));
+    await sluice.groups.resume(group, { rate: { messages: 200, per: "1s" } });
     await sizes.until(20);
     assert.deepEqual(new Set(sizes.items), new Set([1]));
   }

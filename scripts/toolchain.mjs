@@ -128,17 +128,27 @@ function findWorking(name, platformPackage, candidates) {
   );
 }
 
-/** Calls the handler for SIGINT, SIGTERM and SIGHUP; what a terminal and npm both deliver counts once. */
+/**
+ * Calls the handler for SIGINT, SIGTERM and SIGHUP; what a terminal and npm both deliver counts once. Under npm also when npm is
+ * ended: it tells only the shell between, which ends without handing the signal on.
+ */
 export function onStopSignal(handler) {
   let lastMs = Number.NEGATIVE_INFINITY;
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-    process.on(signal, () => {
-      const nowMs = performance.now();
-      if (nowMs - lastMs < 1000) return;
-      lastMs = nowMs;
-      handler(signal);
-    });
-  }
+  const stop = (signal) => {
+    const nowMs = performance.now();
+    if (nowMs - lastMs < 1000) return;
+    lastMs = nowMs;
+    handler(signal);
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => stop(signal));
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    stop("SIGTERM");
+  }, 250);
+  watch.unref();
 }
 
 /** Runs the script's main function: a refusal is printed without a stack, and everything else is a bug with one. */

@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as wait } from "node:timers/promises";
 
 setDefaultTimeout(60_000);
 
@@ -91,6 +92,32 @@ test("start hands a signal on once, though terminal and npm both send it, and wa
   const { code, lines } = await ended;
   expect(lines).toEqual(["ready", "signal 1"]);
   expect(code).toBe(3);
+});
+
+test("start ends when npm is ended, of which only the shell between is told", async () => {
+  const copy = copyProject(`
+    process.on("SIGTERM", () => { console.log("told"); process.exit(0) });
+    console.log("ready");
+    setInterval(() => undefined, 1000);
+  `);
+  addBun(copy);
+  // The shell has something left to do after it, or it would become the program.
+  const shell = spawn("sh", ["-c", 'node "$0"; true', join(copy, "scripts", "start.mjs")], {
+    cwd: copy,
+    env: { PATH: process.env["PATH"] ?? "", HOME: "", npm_lifecycle_event: "start" },
+    stdio: ["ignore", "pipe", "inherit"],
+    detached: true,
+  });
+  const lines: string[] = [];
+  const reader = createInterface({ input: shell.stdout }).on("line", (line) => lines.push(line));
+  await once(reader, "line");
+  // Its output ends when the last one that could write to it has ended.
+  const closed = once(reader, "close");
+  shell.kill("SIGTERM");
+  const isOver = await Promise.race([closed.then(() => true), wait(10_000, false)]);
+  if (!isOver) process.kill(-(shell.pid ?? 0), "SIGKILL");
+  expect(isOver).toBe(true);
+  expect(lines).toEqual(["ready", "told"]);
 });
 
 test("without the package of this platform, start says so in one line", async () => {

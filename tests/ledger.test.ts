@@ -7,7 +7,9 @@ const families: Readonly<Record<string, number>> = { U: 7, M: 6, K: 15, R: 11, Q
 /** The rows that must not be open any more. */
 const shown = [
   "U1",
+  "U2",
   "U3",
+  "U4",
   "U5",
   "U6",
   "M1",

@@ -22,6 +22,11 @@ export const sampleApps: readonly SampleApp[] = [
     "The request writes the user and one message in one transaction and answers; mail and text message follow on their own. It shows how long a request takes with and without the queue, and what is left of an outage.",
   ),
   sample(
+    "photos",
+    "Photos: a pipeline whose stages go each at its own pace",
+    "Photos go from upload to faces, clusters and index, by real face recognition in processes of their own. It shows uploads that go on while recognition is down, hours of the day at different speeds, a second recogniser, and one that is killed.",
+  ),
+  sample(
     "flash-sale",
     "Flash sale: a peak that nothing falls over",
     "A thousand orders a second meet an order service that manages a hundred: a bounded line takes what can be served, everybody else hears “sold out” at once, and exactly the stock is sold. It shows what the same burst does to the service without the line, and with its process killed in the middle.",

@@ -7,6 +7,7 @@ export { type Html, type Link, type Page, pictureElement, scenariosElement } fro
 export type { GroupPicture, Picture, TopicPicture } from "./picture/picture.ts";
 export { type KeptProcess, type KeptProcessOptions, keepProcess } from "./process/kept-process.ts";
 export { runSideTask, type SideTaskOptions, sideTaskInput, sideTaskOutput } from "./process/side-task.ts";
+export { keepProcesses, type Processes, type Variables } from "./processes.ts";
 export { atRate, pause, type RateOptions, type Timed, until } from "./report/at-rate.ts";
 export { Crowd, type Person } from "./report/crowd.ts";
 export { type Arrivals, arrivals, arrivalsText } from "./report/exactly-once.ts";
@@ -14,6 +15,7 @@ export { type CaughtUpOptions, caughtUp, lags } from "./report/lag.ts";
 export { percentile } from "./report/percentile.ts";
 export { type Measurement, measureByTurns, postAtRate } from "./report/post.ts";
 export { type Alignment, milliseconds, table } from "./report/table.ts";
+export { Visitor } from "./report/visitor.ts";
 export {
   type Claim,
   claim,
@@ -27,3 +29,4 @@ export { StartError } from "./start-error.ts";
 export { type Fields, readFields } from "./web/fields.ts";
 export { serveFile } from "./web/frame.ts";
 export { readEvents } from "./web/read-events.ts";
+export { runWorker, type WorkerOptions } from "./worker.ts";

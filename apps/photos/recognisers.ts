@@ -1,0 +1,24 @@
+import { join } from "node:path";
+import { keepProcesses } from "@sluice/app-kit";
+import type { Logger } from "sluice";
+import { type HoursName, timeZoneOf } from "./hours.ts";
+
+/** The processes that recognise faces on this machine, and by whose clock. */
+export type Recognisers = ReturnType<typeof recognisersOf>;
+
+/** None run yet. `hours`: they live in a time zone where these are in force now; otherwise they go by the clock. */
+export function recognisersOf(databaseUrl: string, timeZone: string | undefined, logger: Logger) {
+  const processes = keepProcesses(join(import.meta.dirname, "recogniser.ts"), logger);
+  let current: HoursName | undefined;
+  return {
+    processes,
+    get hours() {
+      return current;
+    },
+    async set(count: number, hours?: HoursName) {
+      current = hours;
+      const zone = hours === undefined ? timeZone : timeZoneOf(hours);
+      await processes.set(count, { DATABASE_URL: databaseUrl, ...(zone === undefined ? {} : { TIME_ZONE: zone }) });
+    },
+  };
+}

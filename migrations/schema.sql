@@ -131,6 +131,7 @@ create table sluice.duty (
   epoch bigint default 0 not null,
   owner text,
   since timestamp with time zone default clock_timestamp() not null,
+  member integer,
   constraint duty_pkey PRIMARY KEY (duty),
   constraint duty_name_unique UNIQUE (name)
 ) with (fillfactor=50);
@@ -275,6 +276,7 @@ create table sluice.member (
   paused_at timestamp with time zone,
   paused_by text,
   paused_reason text,
+  leased boolean default false not null,
   constraint member_pkey PRIMARY KEY (member),
   constraint member_name_length CHECK (((length(name) >= 1) AND (length(name) <= 200))),
   constraint member_pause_whole CHECK (((paused_at IS NULL) = (paused_by IS NULL))),
@@ -763,21 +765,13 @@ create view sluice.leaders as
     owner,
     epoch,
     since,
-    (EXISTS ( SELECT
-           FROM pg_locks l
-          WHERE ((l.locktype = 'advisory'::text) AND (l.classid = (1936487686)::oid) AND (l.objid = (d.duty)::oid) AND (l.objsubid = 2) AND l.granted AND (l.database = ( SELECT pg_database.oid
-                   FROM pg_database
-                  WHERE (pg_database.datname = current_database())))))) AS held
+    (sluice.is_locked(1936487686, duty) OR sluice.holds_lease(member)) AS held
    FROM sluice.duty d;
 
 create view sluice.members as
  SELECT member,
     name,
-    (EXISTS ( SELECT
-           FROM pg_locks l
-          WHERE ((l.locktype = 'advisory'::text) AND (l.classid = (1936487685)::oid) AND (l.objid = (m.member)::oid) AND (l.objsubid = 2) AND l.granted AND (l.database = ( SELECT pg_database.oid
-                   FROM pg_database
-                  WHERE (pg_database.datname = current_database())))))) AS live,
+    (sluice.is_locked(1936487685, member) OR sluice.holds_lease(member)) AS live,
     ARRAY( SELECT ((g.name || ' ← '::text) || t.name)
            FROM ((sluice.subscription s
              JOIN sluice.consumer_group g USING ("group"))
@@ -787,7 +781,7 @@ create view sluice.members as
     ( SELECT count(*) AS count
            FROM sluice."position" p
           WHERE (p.owner = m.member)) AS partitions,
-    backend_pid,
+    NULLIF(backend_pid, 0) AS backend_pid,
     started_at,
     lease_until,
     paused_at AS paused_since,
@@ -2551,6 +2545,24 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.holds_lease(p_member integer)
+ RETURNS boolean
+ LANGUAGE sql
+RETURN (EXISTS (SELECT FROM sluice.member m WHERE ((m.member = holds_lease.p_member) AND m.leased AND (m.lease_until > clock_timestamp()))))
+;
+
+CREATE OR REPLACE FUNCTION sluice.is_anothers(p_position integer, p_member integer)
+ RETURNS boolean
+ LANGUAGE sql
+RETURN ((EXISTS (SELECT FROM sluice."position" p WHERE ((p."position" = is_anothers.p_position) AND (p.owner <> is_anothers.p_member) AND sluice.holds_lease(p.owner)))) OR ((EXISTS (SELECT FROM sluice.member m WHERE ((m.member = is_anothers.p_member) AND m.leased))) AND sluice.is_locked(1936487684, p_position)))
+;
+
+CREATE OR REPLACE FUNCTION sluice.is_anothers_duty(p_duty integer, p_member integer)
+ RETURNS boolean
+ LANGUAGE sql
+RETURN ((EXISTS (SELECT FROM sluice.duty d WHERE ((d.duty = is_anothers_duty.p_duty) AND (d.member <> is_anothers_duty.p_member) AND sluice.holds_lease(d.member)))) OR ((EXISTS (SELECT FROM sluice.member m WHERE ((m.member = is_anothers_duty.p_member) AND m.leased))) AND sluice.is_locked(1936487686, p_duty)))
+;
+
 CREATE OR REPLACE FUNCTION sluice.is_guarded(p_topic integer)
  RETURNS boolean
  LANGUAGE sql
@@ -2558,10 +2570,16 @@ CREATE OR REPLACE FUNCTION sluice.is_guarded(p_topic integer)
 RETURN (EXISTS (SELECT FROM sluice.guard g WHERE ((g.topic = is_guarded.p_topic) AND ((g.deduplicate_ms IS NOT NULL) OR (g.max_depth IS NOT NULL)))))
 ;
 
+CREATE OR REPLACE FUNCTION sluice.is_locked(p_class integer, p_key integer)
+ RETURNS boolean
+ LANGUAGE sql
+RETURN (EXISTS (SELECT FROM pg_locks l WHERE ((l.locktype = 'advisory'::text) AND (l.classid = (is_locked.p_class)::oid) AND (l.objid = (is_locked.p_key)::oid) AND (l.objsubid = 2) AND l.granted AND (l.database = (SELECT pg_database.oid FROM pg_database WHERE (pg_database.datname = current_database()))))))
+;
+
 CREATE OR REPLACE FUNCTION sluice.is_owned(p_position integer)
  RETURNS boolean
  LANGUAGE sql
-RETURN ((EXISTS (SELECT FROM pg_locks l WHERE ((l.locktype = 'advisory'::text) AND (l.classid = (1936487684)::oid) AND (l.objid = (is_owned.p_position)::oid) AND (l.objsubid = 2) AND l.granted AND (l.database = (SELECT pg_database.oid FROM pg_database WHERE (pg_database.datname = current_database())))))) OR (EXISTS (SELECT FROM ((sluice."position" p JOIN sluice.group_topic gt ON (((gt."group" = p."group") AND (gt.topic = p.topic) AND (gt.mode = 'shared'::text)))) JOIN sluice.subscription s ON (((s."group" = p."group") AND (s.topic = p.topic)))) WHERE ((p."position" = is_owned.p_position) AND (s.member IN (SELECT sluice.live_members() AS live_members))))))
+RETURN (sluice.is_locked(1936487684, p_position) OR (EXISTS (SELECT FROM sluice."position" p WHERE ((p."position" = is_owned.p_position) AND sluice.holds_lease(p.owner)))) OR (EXISTS (SELECT FROM ((sluice."position" p JOIN sluice.group_topic gt ON (((gt."group" = p."group") AND (gt.topic = p.topic) AND (gt.mode = 'shared'::text)))) JOIN sluice.subscription s ON (((s."group" = p."group") AND (s.topic = p.topic)))) WHERE ((p."position" = is_owned.p_position) AND (s.member IN (SELECT sluice.live_members() AS live_members))))))
 ;
 
 CREATE OR REPLACE FUNCTION sluice.is_paused(p_group integer, p_topic integer, p_partition integer)
@@ -2706,6 +2724,8 @@ AS $function$
   select l.objid::bigint::integer from pg_locks l
   where l.locktype = 'advisory' and l.classid = 1936487685 and l.objsubid = 2 and l.granted
     and l.database = (select oid from pg_database where datname = current_database())
+  union
+  select m.member from sluice.member m where m.leased and m.lease_until > clock_timestamp()
 $function$
 ;
 
@@ -4124,6 +4144,34 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.take_free(p_position integer, p_member integer, p_reserve integer)
+ RETURNS TABLE(epoch bigint, next_offset bigint, done_above text, suspect_to bigint, crashes integer)
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if sluice.is_anothers(p_position, p_member) then return; end if;
+  perform pg_advisory_xact_lock(1936487683, p_position);
+  if sluice.is_anothers(p_position, p_member) then return; end if;
+  return query select t.epoch, t.next_offset, t.done_above, t.suspect_to, t.crashes from sluice.take_over(p_position, p_member, p_reserve) t;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.take_free_duty(p_duty integer, p_owner text, p_member integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_epoch bigint;
+begin
+  if sluice.is_anothers_duty(p_duty, p_member) then return null; end if;
+  perform pg_advisory_xact_lock(1936487687, p_duty);
+  if sluice.is_anothers_duty(p_duty, p_member) then return null; end if;
+  v_epoch := sluice.take_duty(p_duty, p_owner);
+  update sluice.duty set member = p_member where duty = p_duty;
+  return v_epoch;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.take_over(p_position integer, p_member integer, p_reserve integer)
  RETURNS TABLE(epoch bigint, next_offset bigint, done_above text, suspect_to bigint, crashes integer)
  LANGUAGE plpgsql
@@ -4261,7 +4309,7 @@ comment on column sluice."position".done_above is 'What is done at or above next
 comment on column sluice."position".epoch is 'Counts the owners. What an older owner writes is refused.';
 comment on column sluice."position".handed_to is 'Messages from next_offset up to here may be in a handler''s hands; 0 when the position was given back.';
 comment on column sluice."position".next_offset is 'Everything below is done.';
-comment on column sluice."position".owner is 'The member that took it last; null when it was given back. The session lock (1936487684, position) says whether it still has it.';
+comment on column sluice."position".owner is 'The member that took it last; null when it was given back. It still has it while the session lock (1936487684, position) is held or, if it is leased, while its lease runs.';
 comment on column sluice."position".suspect_to is 'Messages below were possibly being handled when a process ended.';
 comment on column sluice.audits.who is 'The database user, and what its application calls itself.';
 comment on column sluice.dead_letter.edited_by is 'Who edited it last: the database user and the application''s name.';
@@ -4279,6 +4327,7 @@ comment on column sluice.drop_mark.below is 'Messages below wait no more: who ha
 comment on column sluice.drop_mark.dropped is 'How many messages of the partition were dropped while they waited, ever.';
 comment on column sluice.drops.dropped is 'Messages that were never handed over to the group, each counted once, when it passed over them.';
 comment on column sluice.drops.dropped_below is 'Messages below wait no more.';
+comment on column sluice.duty.member is 'The member that took it last; null when it let it go, and before there were any.';
 comment on column sluice.group_topic.mode is 'assigned: a partition has one owner. shared: members lease ranges of it. broadcast: each member reads all of it and keeps its own place.';
 comment on column sluice.group_topic.protected is 'Whether retention keeps what the group has not passed.';
 comment on column sluice.groups.paused_partitions is 'How many of its partitions hand over nothing at present; sluice.lag says which.';
@@ -4316,9 +4365,12 @@ comment on column sluice.lease.done is 'What of the range is done; written at in
 comment on column sluice.lease.lease is 'The right to write in its name: it changes when another member takes the range over.';
 comment on column sluice.lease.lease_until is 'Renewed while its member lives, by the database''s clock. Afterwards, or when the member''s session is gone, any member takes it over.';
 comment on column sluice.lease.member is 'Who has it; null when it was given back.';
+comment on column sluice.member.backend_pid is 'The server process of its session; 0: it has none.';
 comment on column sluice.member.lease_until is 'Renewed by its heartbeat, by the database''s clock. A member whose lease has run out is frozen: others end its session.';
+comment on column sluice.member.leased is 'Whether it has no session, behind a pooler: it lives while lease_until is ahead, whatever is locked.';
 comment on column sluice.member.paused_at is 'Since when it owns and leases nothing; null when it is not paused.';
-comment on column sluice.members.live is 'Whether its session is there. One that is not is removed by the next that looks.';
+comment on column sluice.members.backend_pid is 'The server process of its session; null when it has none and lives by its lease, behind a pooler.';
+comment on column sluice.members.live is 'Whether its session is there or, if it has none, its lease runs. One that is not is removed by the next that looks.';
 comment on column sluice.members.paused_since is 'Since when it is paused, and owns and leases nothing; null when it is not.';
 comment on column sluice.migrations.applied_at is 'When it was applied, by the clock of the database.';
 comment on column sluice.migrations.breaking is 'Whether code that does not know this migration must not run on the schema any more.';
@@ -4454,15 +4506,19 @@ comment on function sluice.group_number(text) is 'Internal: the number of a grou
 comment on function sluice.guard_topic(text,bigint,bigint,bigint,text) is 'Sets what a topic refuses, forgets and bounds: select sluice.guard_topic(''jobs'', max_depth => 1000, overflow => ''drop-oldest'').';
 comment on function sluice.hand_out(integer,bigint,bigint,integer) is 'Internal: notes that a suspicious message is handed over.';
 comment on function sluice.hold_fences(integer[]) is 'Internal: takes the fences of positions, shared.';
+comment on function sluice.holds_lease(integer) is 'Internal: whether a member without a session is alive.';
+comment on function sluice.is_anothers(integer,integer) is 'Internal: whether another member that lives has a position.';
+comment on function sluice.is_anothers_duty(integer,integer) is 'Internal: whether another member that lives has a duty.';
 comment on function sluice.is_guarded(integer) is 'Internal: whether a topic deduplicates or is bounded.';
-comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position, or shares it.';
+comment on function sluice.is_locked(integer,integer) is 'Internal: whether a session holds this lock.';
+comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position, or a member by its lease, or members share it.';
 comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
 comment on function sluice.keep_reply(text,text,bigint,text,text) is 'Internal: keeps an answer unless there is one already.';
 comment on function sluice.lane_of(sluice.topic,text,integer,integer) is 'Internal: the partition of the log for a message of a priority.';
 comment on function sluice.lease_ranges(integer,integer[],integer,bigint) is 'Leases a member of a shared group the next range of each position.';
 comment on function sluice.let_held_in(integer) is 'Internal: lets messages in that wait because their topic was full.';
 comment on function sluice.let_in(integer,integer[],integer[],text,text,text) is 'Internal: what the relay does with the messages of one topic.';
-comment on function sluice.live_members() is 'The members whose session is there.';
+comment on function sluice.live_members() is 'The members whose session is there, or whose lease runs.';
 comment on function sluice.make_room(integer,bigint,bigint,text[]) is 'Internal: drops what a guarded append has put in beyond the bound.';
 comment on function sluice.mark_all_done(integer,bigint,bigint[]) is 'Marks messages as done within the caller''s transaction.';
 comment on function sluice.mark_done(integer,bigint,bigint) is 'Marks a message as done within the caller''s transaction.';
@@ -4526,6 +4582,8 @@ comment on function sluice.settle_half(bigint) is 'Internal: ends the asking abo
 comment on function sluice.shift_position(text,text,bigint,integer[],boolean,boolean) is 'Moves a group''s position by a number of messages: select * from sluice.shift_position(''welcome'', ''signups'', -100).';
 comment on function sluice.start_offset(integer,integer) is 'The first offset of a partition that retention has left.';
 comment on function sluice.take_duty(integer,text) is 'Takes a duty under a new epoch.';
+comment on function sluice.take_free(integer,integer,integer) is 'Takes a position over under a new epoch, unless a member that lives has it.';
+comment on function sluice.take_free_duty(integer,text,integer) is 'Takes a duty under a new epoch, unless a member that lives has it.';
 comment on function sluice.take_over(integer,integer,integer) is 'Takes a position over under a new epoch, and tells what may have ended its last owner.';
 comment on function sluice.take_over_leases(integer,integer[],integer,bigint) is 'Takes over ranges of a shared group that nobody works on any more.';
 comment on function sluice.take_position(integer,integer) is 'Takes a position over under a new epoch.';
@@ -4551,7 +4609,7 @@ comment on table sluice.deduplication is 'Message ids that were sent within thei
 comment on table sluice.delayed is 'Messages that are not due yet. A row is here if and only if its message is neither in the log nor recalled. See the view sluice.delayed_messages.';
 comment on table sluice.done is 'Messages done in their handler''s transaction and not yet folded into the position.';
 comment on table sluice.drop_mark is 'How far a partition''s messages were dropped to make room. The highest row counts; others are removed by the retention duty.';
-comment on table sluice.duty is 'What one process at a time does for all. The session lock (1936487686, duty) picks it, the epoch fences it.';
+comment on table sluice.duty is 'What one process at a time does for all. The session lock (1936487686, duty) or the lease of a member without a session says who has it, the epoch fences it.';
 comment on table sluice.group_topic is 'How a group works on a topic. One that works on it in one way cannot work in another.';
 comment on table sluice.guard is 'What a topic refuses, forgets and bounds; a topic without a row does none of it. See the view sluice.guards.';
 comment on table sluice.guarded_append is 'What producers were told, for an hour: one whose answer was lost asks again and hears the same.';
@@ -4561,7 +4619,7 @@ comment on table sluice.held is 'Messages of transactions that wait because thei
 comment on table sluice.hours_in_force is 'What members apply at present of the hours that their consumers declare. See the view sluice.hours.';
 comment on table sluice.idempotence is 'Keys whose effect a group has had: a row commits with the effect. Expired rows are removed by the retention duty.';
 comment on table sluice.lease is 'A range of offsets that a member of a shared group works on. Gone when all of it is done. See the view sluice.pending.';
-comment on table sluice.member is 'A process that consumes. It lives while its session holds the advisory lock (1936487685, member).';
+comment on table sluice.member is 'A process that consumes. It lives while its session holds the advisory lock (1936487685, member) or, where it is leased, until lease_until.';
 comment on table sluice.migrations is 'The migrations that were applied to this database, one row each, written in the transaction of the migration.';
 comment on table sluice.outbox is 'Messages of transactions, on their way into the log. A row is here if and only if its message is not in the log.';
 comment on table sluice.pace is 'When a group with a rate limit may hand its next message over. (The generic cell rate algorithm, ITU-T I.371.)';

@@ -1,5 +1,5 @@
 import { isSluiceError, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
-import type { Pool, Session } from "@sluice/store";
+import type { Pool, Presence } from "@sluice/store";
 import takeStatement from "./sql/take-duty.sql" with { type: "text" };
 
 /** What one process at a time does for all. The numbers are those of the table sluice.duty. */
@@ -11,7 +11,9 @@ export type DutyRound = (epoch: number) => Promise<number>;
 /** What a duty is and who stands for it. */
 export interface DutyOptions {
   readonly pool: Pool;
-  readonly session: Session;
+  readonly session: Presence;
+  /** Who stands for it. */
+  readonly member: number;
   readonly duty: keyof typeof duties;
   readonly owner: string;
   readonly logger: Logger;
@@ -24,7 +26,7 @@ export interface DutyOptions {
 const candidateMs = 500;
 
 /**
- * Stands for a duty: takes it whenever its session lock is free, does its rounds under an epoch, and lets it go at the end.
+ * Stands for a duty: takes it whenever its session lock is free, and no member has it by its lease, does its rounds under an epoch, and lets it go at the end.
  * A round that fails is logged and tried again; one that is told of another owner ends this term.
  */
 export class Duty {
@@ -69,10 +71,16 @@ export class Duty {
   }
 
   async #term(): Promise<void> {
-    const { pool, session, duty, owner, logger, onTaken, round } = this.#options;
+    const { pool, session, member, duty, owner, logger, onTaken, round } = this.#options;
     try {
-      const rows = await pool.query<{ epoch: string }>(`taking the duty ${duty}`, takeStatement, [duties[duty], owner]);
-      const epoch = Number(rows[0]?.epoch);
+      const rows = await pool.query<{ epoch: string | null }>(`taking the duty ${duty}`, takeStatement, [
+        duties[duty],
+        owner,
+        member,
+      ]);
+      const taken = rows[0]?.epoch ?? null;
+      if (taken === null) return;
+      const epoch = Number(taken);
       logger.log("debug", "duty taken", { duty, epoch });
       onTaken();
       while (!this.#stopped && session.isOpen) await this.#wake.wait(await this.#tryRound(round, epoch));

@@ -96,6 +96,8 @@ export class Groups {
   /**
    * Takes a position under a new epoch, once everything its last owner had in flight is settled. The new owner may hand
    * `reserve` messages out before it writes the position. Default 0.
+   *
+   * Fails with FENCED when another member has it that lives by its lease, or by its session where this one has none.
    */
   async take(position: number, member: number, reserve = 0): Promise<TakenPosition> {
     const rows = await this.#pool.query<{
@@ -106,7 +108,9 @@ export class Groups {
       crashes: number;
     }>(`taking position ${position}`, takeStatement, [position, member, reserve]);
     const row = rows[0];
-    if (row === undefined) throw new SluiceError("INTERNAL", `taking position ${position}: it is not there`);
+    if (row === undefined) {
+      throw new SluiceError("FENCED", `taking position ${position}: another member that lives has it, or it is gone`);
+    }
     return {
       epoch: Number(row.epoch),
       nextOffset: Number(row.next_offset),

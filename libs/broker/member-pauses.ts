@@ -1,4 +1,4 @@
-import type { Pool, Session } from "@sluice/store";
+import type { Pool, Presence } from "@sluice/store";
 import keepStatement from "./sql/keep-member-paused.sql" with { type: "text" };
 import lookStatement from "./sql/member-pause.sql" with { type: "text" };
 
@@ -22,6 +22,6 @@ export async function memberPause(pool: Pool, member: number): Promise<MemberPau
 }
 
 /** A process that was paused is another member now: it stays paused. */
-export async function keepMemberPaused(session: Session, member: number, pause: MemberPause): Promise<void> {
+export async function keepMemberPaused(session: Presence, member: number, pause: MemberPause): Promise<void> {
   await session.query("staying paused", keepStatement, [member, pause.atMs, pause.by, pause.reason]);
 }

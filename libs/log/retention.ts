@@ -63,14 +63,14 @@ async function dropOrphans(pool: Pool, topic: TopicEntry): Promise<void> {
   if (orphans.length === 0) return;
   const parent = `sluice_log.topic_${topic.number}`;
   try {
-    await pool.alone(lockTimeoutMs, async (sql) => {
+    await pool.alone(lockTimeoutMs, async (sql, isTransaction) => {
       for (const { name, attached, detaching } of orphans) {
         const table = `sluice_log.${name}`;
-        // Detaching concurrently takes no lock that a reader of a sibling would wait for; dropping an attached one would.
+        // Detaching concurrently takes no lock that a reader of a sibling would wait for; dropping an attached one would. It
+        // cannot be had in a transaction: there, readers wait for as long as this waits for its lock, a second at most.
         if (attached) {
-          await sql.unsafe(
-            `alter table ${parent} detach partition ${table} ${detaching ? "finalize" : "concurrently"}`,
-          );
+          const how = detaching ? "finalize" : isTransaction ? "" : "concurrently";
+          await sql.unsafe(`alter table ${parent} detach partition ${table} ${how}`);
         }
         await sql.unsafe(`drop table ${table}`);
       }

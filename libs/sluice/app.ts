@@ -153,7 +153,8 @@ async function start(
 ): Promise<RunningApp> {
   const connection = await openConnection({ name, ...connectOptions, topics });
   const groups = new Groups(connection.pool);
-  const transactionPool = new Pool(connection.url, {
+  const transactionPool = new Pool(connection.route.url, {
+    ...connection.route,
     connections: options.transactionConnections ?? 10,
     applicationName: `${name} handlers`,
   });

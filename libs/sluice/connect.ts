@@ -26,7 +26,7 @@ import {
   systemClock,
 } from "@sluice/kernel";
 import { type Log, PostgresLog } from "@sluice/log";
-import { callInTransaction, checkSchema, checkServer, migrate, Pool, type UserTransaction } from "@sluice/store";
+import { callInTransaction, checkServer, Pool, type Route, type UserTransaction } from "@sluice/store";
 import {
   type DelayOptions,
   halfOf,
@@ -37,11 +37,18 @@ import {
   readPartition,
   type SendOptions,
 } from "@sluice/worker";
+import { openRoute, prepareSchema } from "./route.ts";
 
 /** How to reach the database, and what this process may do there. */
 export interface ConnectOptions {
   /** `postgres://user:password@host:port/database`. Default: the environment's `DATABASE_URL`. */
   readonly url?: string;
+  /**
+   * A way past the pooler of `url`, where that gives each transaction another backend: for the one connection per process that holds its
+   * locks and its LISTEN, and for migrating. Default: the environment's `SLUICE_SESSION_URL`; without it, members live by their lease and
+   * find new messages by polling.
+   */
+  readonly sessionUrl?: string;
   /** Topics to look up, or make, before connecting resolves; others are when they are first sent to. */
   readonly topics?: readonly AnyTopic[];
   /** Whether to bring the schema up to date. Default true; when false, one that is too old is refused. */
@@ -175,7 +182,8 @@ const requestPollMs = 500;
 
 /** Everything a process shares; the app builds its worker on it. */
 export interface Connection {
-  readonly url: string;
+  readonly route: Route;
+  readonly sessionUrl: string | undefined;
   readonly pool: Pool;
   readonly appenders: Pool;
   readonly readers: Pool;
@@ -192,7 +200,7 @@ export interface Connection {
  * Connects for sending: checks the server, brings the schema up to date, looks up the topics.
  *
  * Fails with INVALID_OPTIONS (all problems at once), DATABASE_UNREACHABLE, DATABASE_AUTHENTICATION, DATABASE_PRIVILEGE,
- * DATABASE_TOO_OLD, SCHEMA_NEWER, SCHEMA_OLDER, SCHEMA_CHANGED or UNKNOWN_TOPIC; nothing stays open then.
+ * DATABASE_TOO_OLD, DATABASE_POOLED, SCHEMA_NEWER, SCHEMA_OLDER, SCHEMA_CHANGED or UNKNOWN_TOPIC; nothing stays open then.
  *
  * @example
  * await using sluice = await connect({ topics: [signups] })
@@ -211,14 +219,13 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
   }
   const logger = options.logger ?? jsonLogger();
   const applicationName = options.name ?? "sluice";
-  const pool = new Pool(url, { connections: options.connections ?? 6, applicationName });
-  const appenders = new Pool(url, { connections: 4, applicationName });
-  const readers = new Pool(url, { connections: 1, applicationName });
-  const scanners = new Pool(url, { connections: 2, applicationName });
+  const route = await openRoute(url, options.sessionUrl, applicationName, logger);
+  const { sessionUrl } = route;
+  const open = (connections: number) => new Pool(url, { ...route, connections, applicationName });
+  const [pool, appenders, readers, scanners] = [open(options.connections ?? 6), open(4), open(1), open(2)];
   try {
     await checkServer(pool);
-    if (options.migrate === false) await checkSchema(pool.sql);
-    else await migrate(pool.sql);
+    await prepareSchema(route, pool, options.migrate ?? true);
     const log = new PostgresLog(pool, appenders, readers, scanners);
     const doorbell = new Doorbell(pool, logger);
     const producer = await Producer.open(
@@ -232,7 +239,19 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
       },
     );
     for (const topic of options.topics ?? []) await producer.openTopic(topic);
-    const common = { url, pool, appenders, readers, scanners, log, doorbell, logger, clock: systemClock, producer };
+    const common = {
+      route,
+      sessionUrl,
+      pool,
+      appenders,
+      readers,
+      scanners,
+      log,
+      doorbell,
+      logger,
+      clock: systemClock,
+      producer,
+    };
     return { ...common, requests: new Requests({ ...common, name: applicationName, pollMs: requestPollMs }) };
   } catch (error) {
     await Promise.all([pool, appenders, readers, scanners].map((each) => each.close(0)));

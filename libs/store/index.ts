@@ -15,5 +15,8 @@ export {
   type StatementRow,
   textArrayLiteral,
 } from "./pool.ts";
+export { findPooling, type Pooling } from "./pooling.ts";
+export { LeasedPresence, type Presence } from "./presence.ts";
+export { findRoute, type Route, type RouteOptions } from "./route.ts";
 export { checkServer } from "./server.ts";
 export { Session, type SessionOptions } from "./session.ts";

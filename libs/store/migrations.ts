@@ -20,6 +20,7 @@ import sharedCare from "../../migrations/0019_shared_care.sql" with { type: "tex
 import delivery from "../../migrations/0020_delivery.sql" with { type: "text" };
 import hints from "../../migrations/0021_hints.sql" with { type: "text" };
 import refusals from "../../migrations/0022_refusals.sql" with { type: "text" };
+import poolers from "../../migrations/0023_poolers.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -46,4 +47,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0020_delivery", delivery),
   defineMigration("0021_hints", hints),
   defineMigration("0022_refusals", refusals),
+  defineMigration("0023_poolers", poolers),
 ];

@@ -17,6 +17,10 @@ export interface PoolOptions {
   readonly applicationName: string;
   /** How long one call may take before it fails with DATABASE_TIMEOUT. Default 30,000. */
   readonly deadlineMs?: number;
+  /** Whether each transaction may have another server process, so that no statement stays prepared. Default false. */
+  readonly isPooled?: boolean;
+  /** Where {@link Pool.alone} connects. Default: where the pool does, unless that is pooled. */
+  readonly sessionUrl?: string | undefined;
 }
 
 /**
@@ -58,7 +62,10 @@ export class Pool {
   ): Promise<Row[]> {
     const sql = this.#sql;
     try {
-      const rows = sql.unsafe<Row[]>(statement, parameters as StatementParameter[], { prepare: true });
+      const rows = sql.unsafe<Row[]>(statement, parameters as StatementParameter[], {
+        prepare: true,
+        ...(this.#options.isPooled === true ? oneAtATime : {}),
+      });
       return await withDeadline(rows, deadlineMs, what);
     } catch (error) {
       throw this.#judge(what, error, sql);
@@ -67,15 +74,24 @@ export class Pool {
 
   /**
    * Hands out a connection of its own, where locks are waited for no longer than `lockTimeoutMs`, for statements that must
-   * not run inside a transaction. Ended when `work` is over.
+   * not run inside a transaction. Ended when `work` is over. Where no session is to be had it is a transaction after all, and `work` is told.
    */
-  async alone<Result>(lockTimeoutMs: number, work: (sql: postgres.Sql) => Promise<Result>): Promise<Result> {
-    const sql = connectOptions(this.#url, {
-      max: 1,
-      connection: { application_name: this.#options.applicationName, lock_timeout: lockTimeoutMs },
-    });
+  async alone<Result>(
+    lockTimeoutMs: number,
+    work: (sql: postgres.ISql, isTransaction: boolean) => Promise<Result>,
+  ): Promise<Result> {
+    const { applicationName, isPooled = false, sessionUrl = isPooled ? undefined : this.#url } = this.#options;
+    if (sessionUrl === undefined) {
+      return (await this.#sql.begin(async (tx) => {
+        await tx.unsafe(`set local lock_timeout = ${lockTimeoutMs}`);
+        return await work(tx, true);
+      })) as Result;
+    }
+    const sql = connectOptions(sessionUrl, { max: 1, connection: { application_name: applicationName } });
     try {
-      return await work(sql);
+      // Not on connecting: poolers refuse settings there that they do not know.
+      await sql.unsafe(`set lock_timeout = ${lockTimeoutMs}`);
+      return await work(sql, false);
     } finally {
       await sql.end({ timeout: 5 });
     }
@@ -90,6 +106,8 @@ export class Pool {
   #connect(): postgres.Sql {
     return connectOptions(this.#url, {
       max: this.#options.connections,
+      // For every statement, whatever it asks for itself.
+      ...(this.#options.isPooled === true ? { prepare: false } : {}),
       connection: { application_name: this.#options.applicationName },
     });
   }
@@ -121,6 +139,13 @@ export function explain(what: string, error: unknown): SluiceError {
     ...(classified.sqlState === undefined ? {} : { sqlState: classified.sqlState }),
   });
 }
+
+/**
+ * How statements are sent behind a pooler that gives each transaction another backend: one at a time per connection. The driver would send
+ * the next one before the one before is answered, in two steps, and pgbouncer 1.18 gives the backend away between the two: the second step is
+ * never answered. (The driver's transactions use this option, which is not in its types, to keep a connection to themselves.)
+ */
+const oneAtATime = { onexecute: () => false };
 
 /**
  * A postgres.js client as Sluice wants it: no type look-up at connect (nothing here needs it), notices dropped, a bounded

@@ -2,6 +2,7 @@ import { SluiceError } from "@sluice/kernel";
 import type postgres from "postgres";
 import { withDeadline } from "./deadline.ts";
 import { connectOptions, explain, type StatementParameter, type StatementRow } from "./pool.ts";
+import type { Presence } from "./presence.ts";
 
 /** The advisory lock classes of migrations/0001_log.sql that sessions hold. */
 export const lockClass = { owner: 1936487684, member: 1936487685, duty: 1936487686 } as const;
@@ -23,7 +24,8 @@ export interface SessionOptions {
  * The one connection of a process that holds its advisory locks and its LISTEN: never pooled, never recycled, never
  * silently reconnected. When it is lost, what it stood for is lost; open another.
  */
-export class Session {
+export class Session implements Presence {
+  readonly isLeased = false;
   readonly #sql: postgres.Sql;
   readonly #onLost: () => void;
   #state: "opening" | "open" | "lost" | "closed" = "opening";
@@ -43,7 +45,7 @@ export class Session {
       // Not in the driver's types, but its own listen() is built on both.
       ...({
         onnotify: (_channel: string, payload: string) => options.onNotify(payload),
-        onclose: () => holder.session?.lost(),
+        onclose: () => holder.session?.lose(),
       } as object),
     });
     const session = new Session(sql, options.onLost);
@@ -94,7 +96,7 @@ export class Session {
     } catch (error) {
       const explained = explain(what, error);
       // A session that does not answer cannot be relied on for its locks either.
-      if (explained.code === "DATABASE_TIMEOUT") this.lost();
+      if (explained.code === "DATABASE_TIMEOUT") this.lose();
       throw explained;
     }
   }
@@ -121,7 +123,8 @@ export class Session {
     await this.#sql.end({ timeout: 2 });
   }
 
-  private lost(): void {
+  /** It cannot be relied on any more; the driver calls it when the connection is gone. */
+  lose(): void {
     if (this.#state !== "open") return;
     this.#state = "lost";
     // The driver would open another connection for the next statement, one without locks: never let it.

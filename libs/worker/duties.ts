@@ -12,7 +12,7 @@ import {
 } from "@sluice/broker";
 import type { Logger } from "@sluice/kernel";
 import type { Log } from "@sluice/log";
-import type { Pool, Session } from "@sluice/store";
+import type { Pool, Presence } from "@sluice/store";
 
 /** How often old segments are looked for. */
 const retentionMs = 30_000;
@@ -28,12 +28,17 @@ export interface DutiesContext {
 }
 
 /** Stands for what one process does for all: each duty is had by whoever gets its lock. */
-export function standForDuties(session: Session, owner: string, context: DutiesContext): readonly Duty[] {
+export function standForDuties(
+  session: Presence,
+  member: number,
+  owner: string,
+  context: DutiesContext,
+): readonly Duty[] {
   const { pool, log, doorbell, logger } = context;
   const relay = new Relay(pool, doorbell);
   const delays = new Delays(pool, doorbell);
   const schedules = new Schedules(pool, logger);
-  const common = { pool, session, owner, logger, onTaken: () => undefined };
+  const common = { pool, session, member, owner, logger, onTaken: () => undefined };
   return [
     new Duty({ ...common, duty: "relay", onTaken: () => relay.reset(), round: (epoch) => relay.round(epoch) }),
     new Duty({

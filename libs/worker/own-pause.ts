@@ -1,6 +1,6 @@
 import { keepMemberPaused, type MemberPause, memberPause } from "@sluice/broker";
 import type { Logger } from "@sluice/kernel";
-import type { Pool, Session } from "@sluice/store";
+import type { Pool, Presence } from "@sluice/store";
 
 /** Whether this process is paused as a member: then it owns and leases nothing. It stays so when it must begin again as a new member. */
 export class OwnPause {
@@ -16,7 +16,7 @@ export class OwnPause {
   }
 
   /** The process has become this member. */
-  async begin(session: Session, member: number): Promise<void> {
+  async begin(session: Presence, member: number): Promise<void> {
     if (this.#pause !== undefined) await keepMemberPaused(session, member, this.#pause);
   }
 

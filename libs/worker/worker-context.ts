@@ -29,7 +29,8 @@ export interface JoinedConsumer {
 
 /** A worker's surroundings. */
 export interface WorkerContext extends DeliveryServices {
-  readonly url: string;
+  /** Where a session is had; undefined where there is none: the worker then lives by its lease. */
+  readonly sessionUrl: string | undefined;
   readonly pool: Pool;
   readonly log: Log;
   readonly groups: Groups;

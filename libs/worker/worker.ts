@@ -11,8 +11,8 @@ import {
   removeMember,
   subscribe,
 } from "@sluice/broker";
-import { Signal, toError } from "@sluice/kernel";
-import { Session } from "@sluice/store";
+import { isSluiceError, Signal, toError } from "@sluice/kernel";
+import type { Presence } from "@sluice/store";
 import { assignedTo } from "./assigned-to.ts";
 import { GatheredRetries } from "./consumer/gathered-retries.ts";
 import { leastReserve } from "./consumer/hand-out-reserve.ts";
@@ -24,6 +24,7 @@ import { PositionWriter } from "./consumer/position-writer.ts";
 import { isAssigned, UnassignedConsumers } from "./consumer/unassigned-consumers.ts";
 import { standForDuties } from "./duties.ts";
 import { beat } from "./heartbeat.ts";
+import { openPresence } from "./open-presence.ts";
 import { OwnPause } from "./own-pause.ts";
 import { StageRunner } from "./stage/stage-runner.ts";
 import type { JoinedConsumer, WorkerContext, WorkerOptions } from "./worker-context.ts";
@@ -57,7 +58,7 @@ export class Worker {
   readonly #databaseClock: DatabaseClock;
   readonly #started = Promise.withResolvers<void>();
   readonly #run: Promise<void>;
-  #session: Session | undefined;
+  #session: Presence | undefined;
   #duties: readonly Duty[] = [];
   #closed = false;
 
@@ -132,7 +133,8 @@ export class Worker {
   /** One session, from becoming a member to leaving. */
   async #term(isFirst: boolean): Promise<void> {
     const { name, leaseMs } = this.#options;
-    const session = await Session.open(this.#context.url, {
+    const session = await openPresence({
+      ...this.#context,
       applicationName: `sluice ${name}`,
       leaseMs,
       onNotify: (payload) => this.#heard(payload),
@@ -147,7 +149,7 @@ export class Worker {
       await this.#subscribe(session, member);
       stopHeartbeat = beat(session, member, { ...this.#options, ...this.#context });
       if (!this.#closed) await this.#unassigned.begin(member, this.#ownPause.isOn);
-      this.#duties = standForDuties(session, this.#options.name, this.#context);
+      this.#duties = standForDuties(session, member, this.#options.name, this.#context);
       if (isFirst) this.#context.logger.log("info", "the worker is a member", { member, name });
       await this.#ownUntilEnd(session, member, isFirst);
       if (session.isOpen) await this.#leave(session, member);
@@ -161,7 +163,7 @@ export class Worker {
   }
 
   /** Owns what is assigned, until the session is lost or the worker closed. */
-  async #ownUntilEnd(session: Session, member: number, isFirst: boolean): Promise<void> {
+  async #ownUntilEnd(session: Presence, member: number, isFirst: boolean): Promise<void> {
     let nextPoll = 0;
     let reportStart = isFirst;
     while (session.isOpen && !this.#closed) {
@@ -186,7 +188,7 @@ export class Worker {
   }
 
   /** Takes part for what was joined since the last look, and tells the others. */
-  async #subscribe(session: Session, member: number): Promise<void> {
+  async #subscribe(session: Presence, member: number): Promise<void> {
     while (this.#subscribed < this.#joined.length) {
       const { group, entry, consumer } = this.#joined[this.#subscribed] as JoinedConsumer;
       await subscribe(session, member, group, entry.number, consumer.singleActive);
@@ -195,7 +197,7 @@ export class Worker {
     }
   }
 
-  async #reassign(session: Session, member: number): Promise<void> {
+  async #reassign(session: Presence, member: number): Promise<void> {
     await this.#subscribe(session, member);
     if (await this.#ownPause.look(this.#context.pool, member)) {
       if (this.#ownPause.isOn) await this.#unassigned.endSharing(this.#options.drainMs);
@@ -224,7 +226,7 @@ export class Worker {
     }
   }
 
-  async #take(session: Session, member: number, position: GroupPosition): Promise<void> {
+  async #take(session: Presence, member: number, position: GroupPosition): Promise<void> {
     const joined = this.#joined.find(
       ({ group, entry, consumer }) =>
         group === position.group && entry.number === position.topic && isAssigned(consumer),
@@ -271,12 +273,14 @@ export class Worker {
       });
     } catch (error) {
       if (session.isOpen) await session.unlock("owner", position.position);
+      // Somebody has it who locks nothing, or locks what this member cannot lock; the next look shows when it is free.
+      if (isSluiceError(error, "FENCED")) return;
       throw error;
     }
   }
 
   /** Hands partitions to others: drained, committed, released, unlocked, and the group told. */
-  async #giveBack(session: Session, consumers: readonly PartitionConsumer[]): Promise<void> {
+  async #giveBack(session: Presence, consumers: readonly PartitionConsumer[]): Promise<void> {
     await this.#drain(consumers);
     for (const consumer of consumers) {
       this.#owned.delete(consumer.position);
@@ -308,7 +312,7 @@ export class Worker {
     return inTime.every(Boolean);
   }
 
-  async #leave(session: Session, member: number): Promise<void> {
+  async #leave(session: Presence, member: number): Promise<void> {
     await this.#giveBack(session, [...this.#owned.values()]);
     await Promise.all(this.#duties.map((duty) => duty.stop()));
     await removeMember(session, member);

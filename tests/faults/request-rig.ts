@@ -18,7 +18,7 @@ export const prices = topic("prices", {
 export async function requester(rig: Rig, options: { readonly url?: string; readonly pollMs?: number } = {}) {
   const url = options.url ?? rig.url;
   await openTopic(rig.pool({ connections: 1 }), prices, { create: true });
-  const context = { url, pool: rig.pool({ url, name: "requester" }), producer: await rig.producer() };
+  const context = { sessionUrl: url, pool: rig.pool({ url, name: "requester" }), producer: await rig.producer() };
   const common = { logger: silentLogger, clock: systemClock, name: "requester" };
   const requests = new Requests({ ...context, ...common, pollMs: options.pollMs ?? 100 });
   return rig.use({ requests, [Symbol.asyncDispose]: () => requests.close() });

@@ -111,7 +111,7 @@ export async function openRig(): Promise<Rig> {
       const handlerPool = pool({ url, connections: 8, name: `${name} handlers` });
       const worker = new Worker(
         {
-          url,
+          sessionUrl: url,
           pool: own,
           log: log(new PostgresLog(own)),
           groups,

@@ -31,6 +31,12 @@ const openTimeoutMs = 30_000;
 /** Long, because a commit may wait for a standby; giving up on it leaves its outcome to the next attempt's mark. */
 const commitTimeoutMs = 60_000;
 
+/**
+ * Once a message is marked its COMMIT follows at once. Until then a takeover waits for it, so that of a process that is frozen between the
+ * two, behind a pooler or not, nobody could take the partition: the server ends a transaction that keeps it waiting for this long.
+ */
+const commitSoon = sql`set_config('idle_in_transaction_session_timeout', '5000', true)`;
+
 /** Opens transactions for handlers, over connections that nothing else uses: a handler that holds one may still send. */
 export class HandlerTransactions {
   readonly #pool: Pool;
@@ -118,7 +124,8 @@ export class OpenTransaction {
   async commit(position: number, epoch: number, offset: number, mark?: SQL): Promise<MarkOutcome> {
     return await this.#commit(async () => {
       const rows = await this.#execute<{ outcome: MarkOutcome }>(
-        mark ?? sql`select sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
+        mark ??
+          sql`select ${commitSoon}, sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
       );
       return rows[0]?.outcome ?? "fenced";
     });
@@ -128,7 +135,7 @@ export class OpenTransaction {
   async commitAll(position: number, epoch: number, offsets: readonly number[]): Promise<MarkOutcome> {
     return await this.#commit(async () => {
       const rows = await this.#execute<{ already: string | null }>(
-        sql`select sluice.mark_all_done(${position}, ${epoch}::bigint, ${arrayLiteral(offsets)}::text::bigint[])::text as already`,
+        sql`select ${commitSoon}, sluice.mark_all_done(${position}, ${epoch}::bigint, ${arrayLiteral(offsets)}::text::bigint[])::text as already`,
       );
       const already = rows[0]?.already ?? null;
       if (already === null) return "fenced";

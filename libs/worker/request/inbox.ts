@@ -5,7 +5,8 @@ import { type Pool, Session } from "@sluice/store";
 
 /** What an inbox works with. */
 export interface InboxContext {
-  readonly url: string;
+  /** Where it can be rung for; undefined where no session is to be had: answers are found by polling then. */
+  readonly sessionUrl: string | undefined;
   readonly pool: Pool;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -78,16 +79,18 @@ export class Inbox {
 
   /** Has its doorbell heard, if it is not; without it, answers come by polling. */
   #listen(): void {
-    if (this.#session?.isOpen || this.#cancelReconnect !== undefined || this.#closed) return;
-    this.#opening ??= this.#open().finally(() => {
+    const { sessionUrl } = this.#context;
+    if (sessionUrl === undefined || this.#session?.isOpen || this.#cancelReconnect !== undefined || this.#closed)
+      return;
+    this.#opening ??= this.#open(sessionUrl).finally(() => {
       this.#opening = undefined;
     });
   }
 
-  async #open(): Promise<void> {
-    const { url, name, logger } = this.#context;
+  async #open(sessionUrl: string): Promise<void> {
+    const { name, logger } = this.#context;
     try {
-      this.#session = await Session.open(url, {
+      this.#session = await Session.open(sessionUrl, {
         applicationName: `${name} inbox`,
         // It holds no lock that anybody waits for, and is silent while nothing is asked.
         leaseMs: 0,

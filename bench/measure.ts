@@ -19,6 +19,20 @@ export interface Result extends Measurement {
   readonly [extra: string]: unknown;
 }
 
+/** How long something takes that happens once in a while, a line of the report. */
+export interface Spell {
+  readonly name: string;
+  readonly count: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly mostMs: number;
+  /** What the 99th percentile is held to. */
+  readonly goalMs: number;
+  readonly held: boolean;
+  /** What it depends on, and what others promise. */
+  readonly note: string;
+}
+
 /** Calls `step` from `callers` callers, each awaiting its own, `count` times in all, and measures every call. */
 export async function measureCalls(
   callers: number,

@@ -18,6 +18,7 @@ create sequence sluice.half_message_half_seq as bigint increment 1 minvalue 1 ma
 create sequence sluice.held_held_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.held.held
 create sequence sluice.lease_lease_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.lease.lease
 create sequence sluice.member_member_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.member.member
+create sequence sluice.move_move_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.move.move
 create sequence sluice.outbox_outbox_seq as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1; -- of sluice.outbox.outbox
 create sequence sluice.pause_pause_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice.pause.pause
 create sequence sluice.position_position_seq as integer increment 1 minvalue 1 maxvalue 2147483647 start 1 cache 1; -- of sluice."position"."position"
@@ -132,6 +133,7 @@ create table sluice.duty (
   owner text,
   since timestamp with time zone default clock_timestamp() not null,
   member integer,
+  left_epoch bigint,
   constraint duty_pkey PRIMARY KEY (duty),
   constraint duty_name_unique UNIQUE (name)
 ) with (fillfactor=50);
@@ -277,11 +279,17 @@ create table sluice.member (
   paused_by text,
   paused_reason text,
   leased boolean default false not null,
+  static_id text,
+  process text,
   constraint member_pkey PRIMARY KEY (member),
+  constraint member_static_id_unique UNIQUE (static_id),
   constraint member_name_length CHECK (((length(name) >= 1) AND (length(name) <= 200))),
   constraint member_pause_whole CHECK (((paused_at IS NULL) = (paused_by IS NULL))),
   constraint member_paused_by_length CHECK ((length(paused_by) <= 400)),
-  constraint member_paused_reason_length CHECK ((length(paused_reason) <= 1000))
+  constraint member_paused_reason_length CHECK ((length(paused_reason) <= 1000)),
+  constraint member_process_length CHECK (((length(process) >= 1) AND (length(process) <= 60))),
+  constraint member_static_id_length CHECK (((length(static_id) >= 1) AND (length(static_id) <= 60))),
+  constraint member_static_whole CHECK (((static_id IS NULL) = (process IS NULL)))
 ) with (fillfactor=50);
 
 create table sluice.migrations (
@@ -294,6 +302,22 @@ create table sluice.migrations (
   constraint migrations_hash_check CHECK ((hash ~ '^[0-9a-f]{64}$'::text)),
   constraint migrations_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
   constraint migrations_number_check CHECK ((number >= 0))
+);
+
+create table sluice.move (
+  move bigint generated always as identity not null,
+  "position" integer,
+  duty integer,
+  epoch bigint not null,
+  member integer,
+  from_name text,
+  to_name text not null,
+  why text not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  constraint move_pkey PRIMARY KEY (move),
+  constraint move_name_length CHECK (((length(to_name) <= 200) AND (length(from_name) <= 200))),
+  constraint move_of_one CHECK ((("position" IS NULL) <> (duty IS NULL))),
+  constraint move_why_known CHECK ((why = ANY (ARRAY['start'::text, 'leave'::text, 'rebalance'::text, 'pause'::text, 'reset'::text, 'restart'::text, 'reconnect'::text, 'crash'::text, 'freeze'::text])))
 );
 
 create table sluice.outbox (
@@ -364,9 +388,11 @@ create table sluice."position" (
   handed_to bigint default 0 not null,
   suspect_to bigint default 0 not null,
   crashes integer default 0 not null,
+  left_why text,
   constraint position_pkey PRIMARY KEY ("position"),
   constraint position_unique UNIQUE ("group", topic, partition),
   constraint position_epoch_range CHECK ((epoch >= 0)),
+  constraint position_left_why_known CHECK ((left_why = ANY (ARRAY['leave'::text, 'rebalance'::text, 'pause'::text, 'reset'::text]))),
   constraint position_next_offset_range CHECK ((next_offset >= 0)),
   constraint position_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
   constraint position_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
@@ -529,7 +555,10 @@ create table sluice.subscription (
   "group" integer not null,
   topic integer not null,
   single_active boolean default false not null,
+  assignment text default 'sticky'::text not null,
+  carried boolean default false not null,
   constraint subscription_pkey PRIMARY KEY (member, "group", topic),
+  constraint subscription_assignment_known CHECK ((assignment = ANY (ARRAY['sticky'::text, 'range'::text, 'round-robin'::text]))),
   constraint subscription_group FOREIGN KEY ("group") REFERENCES sluice.consumer_group("group"),
   constraint subscription_member FOREIGN KEY (member) REFERENCES sluice.member(member) ON DELETE CASCADE,
   constraint subscription_topic FOREIGN KEY (topic) REFERENCES sluice.topic(topic) ON DELETE CASCADE
@@ -569,12 +598,43 @@ CREATE INDEX guarded_append_expires_at ON sluice.guarded_append USING btree (exp
 CREATE INDEX half_message_decided ON sluice.half_message USING btree (decided_at) WHERE (decided_at IS NOT NULL);
 CREATE INDEX half_message_due ON sluice.half_message USING btree (check_at) WHERE (state = 'prepared'::text);
 CREATE INDEX idempotence_expires_at ON sluice.idempotence USING btree (expires_at);
+CREATE INDEX move_duty ON sluice.move USING btree (duty, move) WHERE (duty IS NOT NULL);
+CREATE INDEX move_position ON sluice.move USING btree ("position", move) WHERE ("position" IS NOT NULL);
 CREATE INDEX position_topic ON sluice."position" USING btree (topic, partition);
 CREATE INDEX redriven_due ON sluice.redriven USING btree ("position", due);
 CREATE INDEX reply_expires_at ON sluice.reply USING btree (expires_at);
 CREATE INDEX shared_retry_due ON sluice.shared_retry USING btree ("position", due);
 
 -- Views
+
+create view sluice.assignments as
+ SELECT g.name AS "group",
+    t.name AS topic,
+    p.partition,
+    m.member,
+    m.name AS owner,
+    m.static_id,
+        CASE
+            WHEN (p.owner IS NOT NULL) THEN l.at
+            ELSE NULL::timestamp with time zone
+        END AS since,
+    p.epoch,
+    l.why,
+    a.assignment,
+    sluice.is_owned(p."position") AS held
+   FROM ((((((sluice."position" p
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic))
+     LEFT JOIN sluice.group_topic gt ON (((gt."group" = p."group") AND (gt.topic = p.topic))))
+     LEFT JOIN sluice.member m ON ((m.member = p.owner)))
+     LEFT JOIN LATERAL ( SELECT v.at,
+            v.why
+           FROM sluice.move v
+          WHERE (v."position" = p."position")
+          ORDER BY v.move DESC
+         LIMIT 1) l ON (true))
+     LEFT JOIN LATERAL ( SELECT sluice.assignment_in_force(p."group") AS assignment) a ON (true))
+  WHERE (COALESCE(gt.mode, 'assigned'::text) = 'assigned'::text);
 
 create view sluice.audits as
  SELECT audit,
@@ -760,6 +820,16 @@ create view sluice.lag as
           ORDER BY o.paused_at
          LIMIT 1) s ON (true));
 
+create view sluice.leader_moves as
+ SELECT l.at,
+    d.name AS duty,
+    l.from_name AS "from",
+    l.to_name AS "to",
+    l.why,
+    l.epoch
+   FROM (sluice.move l
+     JOIN sluice.duty d USING (duty));
+
 create view sluice.leaders as
  SELECT name AS duty,
     owner,
@@ -786,8 +856,23 @@ create view sluice.members as
     lease_until,
     paused_at AS paused_since,
     paused_by,
-    paused_reason
+    paused_reason,
+    static_id
    FROM sluice.member m;
+
+create view sluice.moves as
+ SELECT l.at,
+    g.name AS "group",
+    t.name AS topic,
+    p.partition,
+    l.from_name AS "from",
+    l.to_name AS "to",
+    l.why,
+    l.epoch
+   FROM (((sluice.move l
+     JOIN sluice."position" p USING ("position"))
+     JOIN sluice.consumer_group g USING ("group"))
+     JOIN sluice.topic t USING (topic));
 
 create view sluice.partitions as
  SELECT t.name AS topic,
@@ -1274,6 +1359,13 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.assignment_in_force(p_group integer)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT s.assignment FROM (sluice.subscription s JOIN sluice.member m USING (member)) WHERE ((s."group" = assignment_in_force.p_group) AND (m.paused_at IS NULL) AND ((m.member IN (SELECT sluice.live_members() AS live_members)) OR sluice.is_awaited(m.static_id, m.lease_until))) ORDER BY m.member, s.topic LIMIT 1)
+;
+
 CREATE OR REPLACE FUNCTION sluice.begin_all_retries(p_positions integer[], p_epochs bigint[], p_offsets bigint[])
  RETURNS TABLE(number integer, epoch_holds boolean, attempt integer, id text, key text, value text, headers text, timestamp_ms double precision, error text)
  LANGUAGE plpgsql
@@ -1413,6 +1505,49 @@ begin
   values (p_group, p_key, clock_timestamp() + make_interval(secs => p_keep_ms / 1000.0))
   on conflict on constraint idempotence_pkey do nothing;
   return found;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.claim_member(p_static_id text, p_process text, p_name text, p_backend_pid integer, p_lease_ms bigint, p_again boolean, p_leased boolean)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_before record;
+  v_member integer;
+begin
+  loop
+    select m.member, m.process, m.name into v_before from sluice.member m where m.static_id = p_static_id for update;
+    if p_again and v_before.process <> p_process then
+      raise exception 'sluice: % runs as member % by now, so this process is fenced and consumes no more', v_before.name,
+        quote_literal(p_static_id)
+        using errcode = 'SL035', hint = 'Two processes must not have the same member name. Give each its own.';
+    end if;
+    begin
+      update sluice.member m set static_id = null, process = null where m.member = v_before.member;
+      insert into sluice.member (name, backend_pid, lease_until, leased, static_id, process)
+      values (p_name, p_backend_pid, clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000), p_leased, p_static_id, p_process)
+      returning member into v_member;
+      exit;
+    exception when unique_violation then
+      -- Another process was quicker, for the first time: now it is the one before.
+      null;
+    end;
+  end loop;
+  if v_before.member is null then return v_member; end if;
+  update sluice.subscription s set member = v_member, carried = true where s.member = v_before.member;
+  perform from sluice.position p where p.owner = v_before.member order by p.position for update;
+  update sluice.position p set owner = v_member where p.owner = v_before.member;
+  delete from sluice.member m where m.member = v_before.member;
+  begin
+    perform pg_terminate_backend(l.pid) from pg_locks l
+    where l.locktype = 'advisory' and l.classid = 1936487685 and l.objid = v_before.member::oid and l.objsubid = 2 and l.granted
+      and l.database = (select oid from pg_database where datname = current_database());
+  exception when insufficient_privilege then
+    -- It is another role's. Then it finds with its next heartbeat that it is no member any more.
+    raise debug 'sluice: the session of member % is not this role''s to end', v_before.member;
+  end;
+  return v_member;
 end $function$
 ;
 
@@ -2312,6 +2447,32 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.fence_position(p_position integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_timeout text := current_setting('lock_timeout');
+begin
+  if pg_try_advisory_xact_lock(1936487683, p_position) then return; end if;
+  perform set_config('lock_timeout', '1s', true);
+  loop
+    begin
+      perform pg_advisory_xact_lock(1936487683, p_position);
+      perform set_config('lock_timeout', v_timeout, true);
+      return;
+    exception when lock_not_available then
+      -- What others do is read once in a transaction, unless asked for anew.
+      perform pg_stat_clear_snapshot();
+      perform pg_terminate_backend(a.pid) from pg_stat_activity a join pg_locks l using (pid)
+      where l.locktype = 'advisory' and l.classid = 1936487683 and l.objid = p_position::oid and l.objsubid = 2 and l.granted
+        and l.database = (select oid from pg_database where datname = current_database())
+        and a.state like 'idle in transaction%' and a.state_change < clock_timestamp() - interval '5 seconds';
+    end;
+  end loop;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.find_offset(p_topic integer, p_partition integer, p_to text)
  RETURNS numeric
  LANGUAGE sql
@@ -2420,6 +2581,23 @@ begin
     exit when v_all = p_limit;
   end loop;
   return v_all;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.forget_moves(p_limit integer, p_keep integer DEFAULT 100000)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_gone integer;
+begin
+  delete from sluice.move where move in (
+    select l.move from sluice.move l
+    where (l.at < clock_timestamp() - interval '30 days' or l.move <= (select max(move) from sluice.move) - p_keep)
+      and exists (select from sluice.move n where (n.position = l.position or n.duty = l.duty) and n.move > l.move)
+    order by l.move limit p_limit for update skip locked);
+  get diagnostics v_gone = row_count;
+  return v_gone;
 end $function$
 ;
 
@@ -2563,6 +2741,13 @@ CREATE OR REPLACE FUNCTION sluice.is_anothers_duty(p_duty integer, p_member inte
 RETURN ((EXISTS (SELECT FROM sluice.duty d WHERE ((d.duty = is_anothers_duty.p_duty) AND (d.member <> is_anothers_duty.p_member) AND sluice.holds_lease(d.member)))) OR ((EXISTS (SELECT FROM sluice.member m WHERE ((m.member = is_anothers_duty.p_member) AND m.leased))) AND sluice.is_locked(1936487686, p_duty)))
 ;
 
+CREATE OR REPLACE FUNCTION sluice.is_awaited(p_static_id text, p_lease_until timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN ((p_static_id IS NOT NULL) AND (p_lease_until > clock_timestamp()))
+;
+
 CREATE OR REPLACE FUNCTION sluice.is_guarded(p_topic integer)
  RETURNS boolean
  LANGUAGE sql
@@ -2628,6 +2813,33 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.lead_duty(p_duty integer, p_owner text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v record;
+  v_epoch bigint;
+begin
+  perform pg_advisory_xact_lock(1936487687, p_duty);
+  select d.epoch, d.owner, d.left_epoch,
+    (select max(m.lease_until) from sluice.member m where m.name = d.owner) as lease_until
+  into v from sluice.duty d where d.duty = p_duty;
+  v_epoch := sluice.take_duty(p_duty, p_owner);
+  insert into sluice.move (duty, epoch, from_name, to_name, why)
+  values (p_duty, v_epoch, left(v.owner, 200), left(p_owner, 200), case
+    when v.owner is null then 'start'
+    when v.left_epoch = v.epoch then 'leave'
+    when v.owner = p_owner then 'reconnect'
+    when v.lease_until < clock_timestamp() then 'freeze'
+    when v.lease_until is null then coalesce(
+      -- It is listed no more, because its partitions have gone to others already: as what they went.
+      (select l.why from sluice.move l where l.from_name = v.owner and l.why in ('crash', 'freeze') order by l.move desc limit 1), 'crash')
+    else 'crash' end);
+  return v_epoch;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.lease_ranges(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
  RETURNS TABLE(lease bigint, "position" integer, from_offset bigint, to_offset bigint)
  LANGUAGE plpgsql
@@ -2664,6 +2876,28 @@ begin
       returning l.lease, l.position, l.from_offset, l.to_offset;
   end loop;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.leave_duty(p_duty integer, p_epoch bigint)
+ RETURNS void
+ LANGUAGE sql
+BEGIN ATOMIC
+ UPDATE sluice.duty SET left_epoch = duty.epoch
+   WHERE ((duty.duty = leave_duty.p_duty) AND (duty.epoch = leave_duty.p_epoch));
+END
+;
+
+CREATE OR REPLACE FUNCTION sluice.leave_position(p_position integer, p_epoch bigint, p_why text, p_stays boolean)
+ RETURNS void
+ LANGUAGE sql
+BEGIN ATOMIC
+ UPDATE sluice."position" SET owner =
+         CASE
+             WHEN leave_position.p_stays THEN "position".owner
+             ELSE NULL::integer
+         END, handed_to = 0, left_why = leave_position.p_why
+   WHERE (("position"."position" = leave_position.p_position) AND ("position".epoch = leave_position.p_epoch));
+END
 ;
 
 CREATE OR REPLACE FUNCTION sluice.let_held_in(p_limit integer)
@@ -3142,6 +3376,31 @@ begin
   select string_agg(outbox::text, ',' order by outbox) into v_numbers from inserted;
   if p_ring then perform pg_notify('sluice', 'outbox'); end if;
   return v_numbers;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.own_position(p_position integer, p_member integer, p_reserve integer)
+ RETURNS TABLE(epoch bigint, next_offset bigint, done_above text, suspect_to bigint, crashes integer)
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v record;
+  v_last record;
+  v_name text;
+begin
+  perform sluice.fence_position(p_position);
+  select p.epoch, p.owner, p.left_why, m.name, m.lease_until into v
+  from sluice.position p left join sluice.member m on m.member = p.owner where p.position = p_position;
+  select l.member, l.to_name into v_last from sluice.move l where l.position = p_position order by l.move desc limit 1;
+  v_name := coalesce((select m.name from sluice.member m where m.member = p_member), format('member %s', p_member));
+  insert into sluice.move (position, epoch, member, from_name, to_name, why)
+  values (p_position, v.epoch + 1, p_member, coalesce(v_last.to_name, v.name), v_name, case
+    when v.owner is null then coalesce(v.left_why, 'start')
+    when v.owner = p_member then case when v_last.member = p_member then 'reset' else 'restart' end
+    when coalesce(v_last.to_name, v.name) = v_name then 'reconnect'
+    when v.lease_until < clock_timestamp() then 'freeze'
+    else 'crash' end);
+  return query select t.epoch, t.next_offset, t.done_above, t.suspect_to, t.crashes from sluice.take_over(p_position, p_member, p_reserve) t;
 end $function$
 ;
 
@@ -4150,9 +4409,9 @@ CREATE OR REPLACE FUNCTION sluice.take_free(p_position integer, p_member integer
 AS $function$
 begin
   if sluice.is_anothers(p_position, p_member) then return; end if;
-  perform pg_advisory_xact_lock(1936487683, p_position);
+  perform sluice.fence_position(p_position);
   if sluice.is_anothers(p_position, p_member) then return; end if;
-  return query select t.epoch, t.next_offset, t.done_above, t.suspect_to, t.crashes from sluice.take_over(p_position, p_member, p_reserve) t;
+  return query select t.epoch, t.next_offset, t.done_above, t.suspect_to, t.crashes from sluice.own_position(p_position, p_member, p_reserve) t;
 end $function$
 ;
 
@@ -4166,7 +4425,7 @@ begin
   if sluice.is_anothers_duty(p_duty, p_member) then return null; end if;
   perform pg_advisory_xact_lock(1936487687, p_duty);
   if sluice.is_anothers_duty(p_duty, p_member) then return null; end if;
-  v_epoch := sluice.take_duty(p_duty, p_owner);
+  v_epoch := sluice.lead_duty(p_duty, p_owner);
   update sluice.duty set member = p_member where duty = p_duty;
   return v_epoch;
 end $function$
@@ -4308,9 +4567,17 @@ comment on column sluice."position".crashes is 'Processes that ended while next_
 comment on column sluice."position".done_above is 'What is done at or above next_offset: handlers of one partition finish out of order.';
 comment on column sluice."position".epoch is 'Counts the owners. What an older owner writes is refused.';
 comment on column sluice."position".handed_to is 'Messages from next_offset up to here may be in a handler''s hands; 0 when the position was given back.';
+comment on column sluice."position".left_why is 'Why its last owner gave it back; counts while there is none.';
 comment on column sluice."position".next_offset is 'Everything below is done.';
 comment on column sluice."position".owner is 'The member that took it last; null when it was given back. It still has it while the session lock (1936487684, position) is held or, if it is leased, while its lease runs.';
 comment on column sluice."position".suspect_to is 'Messages below were possibly being handled when a process ended.';
+comment on column sluice.assignments.assignment is 'How the group''s partitions are assigned: sticky, range or round-robin, as its oldest member wants it; null: it has none.';
+comment on column sluice.assignments.epoch is 'Counts the owners.';
+comment on column sluice.assignments.held is 'Whether its owner''s session is there and has it. False with an owner: it is awaited back, or about to be replaced.';
+comment on column sluice.assignments.member is 'The number of its owner in sluice.members; null when nobody has it.';
+comment on column sluice.assignments.since is 'When its owner took it.';
+comment on column sluice.assignments.static_id is 'The name under which its owner keeps it over a restart; null: it does not.';
+comment on column sluice.assignments.why is 'Why it came to its last owner, as in sluice.moves.';
 comment on column sluice.audits.who is 'The database user, and what its application calls itself.';
 comment on column sluice.dead_letter.edited_by is 'Who edited it last: the database user and the application''s name.';
 comment on column sluice.dead_letter.original_headers is 'What the headers were before the first edit; null when those were never edited.';
@@ -4327,6 +4594,7 @@ comment on column sluice.drop_mark.below is 'Messages below wait no more: who ha
 comment on column sluice.drop_mark.dropped is 'How many messages of the partition were dropped while they waited, ever.';
 comment on column sluice.drops.dropped is 'Messages that were never handed over to the group, each counted once, when it passed over them.';
 comment on column sluice.drops.dropped_below is 'Messages below wait no more.';
+comment on column sluice.duty.left_epoch is 'The last epoch whose owner let the duty go by itself.';
 comment on column sluice.duty.member is 'The member that took it last; null when it let it go, and before there were any.';
 comment on column sluice.group_topic.mode is 'assigned: a partition has one owner. shared: members lease ranges of it. broadcast: each member reads all of it and keeps its own place.';
 comment on column sluice.group_topic.protected is 'Whether retention keeps what the group has not passed.';
@@ -4360,6 +4628,9 @@ comment on column sluice.lag.owner is 'The member that handles the partition; nu
 comment on column sluice.lag.paused_by is 'Who paused it: the database user and the application''s name.';
 comment on column sluice.lag.paused_since is 'Since when it hands over nothing; null when it is not paused. By itself, with its topic or with its group, whichever came first.';
 comment on column sluice.lag.priority is 'Of its messages; those of a higher one come first.';
+comment on column sluice.leader_moves."from" is 'Who had it before; null: nobody.';
+comment on column sluice.leader_moves.epoch is 'The epoch that began.';
+comment on column sluice.leader_moves.why is 'As in sluice.moves.';
 comment on column sluice.lease.deliveries is 'How often it was taken over from a member that died or froze. Above 0, its messages are handed over one by one.';
 comment on column sluice.lease.done is 'What of the range is done; written at intervals.';
 comment on column sluice.lease.lease is 'The right to write in its name: it changes when another member takes the range over.';
@@ -4369,14 +4640,21 @@ comment on column sluice.member.backend_pid is 'The server process of its sessio
 comment on column sluice.member.lease_until is 'Renewed by its heartbeat, by the database''s clock. A member whose lease has run out is frozen: others end its session.';
 comment on column sluice.member.leased is 'Whether it has no session, behind a pooler: it lives while lease_until is ahead, whatever is locked.';
 comment on column sluice.member.paused_at is 'Since when it owns and leases nothing; null when it is not paused.';
+comment on column sluice.member.process is 'Which process is the static member: another that claims the name fences this one.';
+comment on column sluice.member.static_id is 'The name under which it keeps its partitions over a restart, for as long as its lease; null: it keeps none.';
 comment on column sluice.members.backend_pid is 'The server process of its session; null when it has none and lives by its lease, behind a pooler.';
 comment on column sluice.members.live is 'Whether its session is there or, if it has none, its lease runs. One that is not is removed by the next that looks.';
 comment on column sluice.members.paused_since is 'Since when it is paused, and owns and leases nothing; null when it is not.';
+comment on column sluice.members.static_id is 'The name under which it keeps its partitions over a restart, until lease_until; null: it keeps none.';
 comment on column sluice.migrations.applied_at is 'When it was applied, by the clock of the database.';
 comment on column sluice.migrations.breaking is 'Whether code that does not know this migration must not run on the schema any more.';
 comment on column sluice.migrations.hash is 'SHA-256 of the text that was applied, in hexadecimal; a file that was edited afterwards is refused.';
 comment on column sluice.migrations.name is 'The file name without its ending.';
 comment on column sluice.migrations.number is 'The number that the file name begins with; migrations are applied in its order.';
+comment on column sluice.move.member is 'The number of who took a position.';
+comment on column sluice.moves."from" is 'Who had it before; null: nobody.';
+comment on column sluice.moves.epoch is 'The epoch that began.';
+comment on column sluice.moves.why is 'start: nobody had had it. leave: its owner closed. rebalance: it fell to another''s share. pause: its owner was paused. reset: the group was moved. restart: a static member came back. reconnect: its owner lost its session and came back. crash: its owner''s session was gone. freeze: its owner was not heard of for its lease.';
 comment on column sluice.outbox.xid is 'The transaction that sent it. The relay looks for rows by transaction, not by what it has seen, so that none is missed that commits late.';
 comment on column sluice.pace.key is 'The key whose limit it is; empty for a limit of the whole group.';
 comment on column sluice.pace.next_at is 'The time of the next message that nobody has reserved yet; in the past when the limit is not reached.';
@@ -4435,6 +4713,8 @@ comment on column sluice.shared_retries.member is 'Who has it in hand; null when
 comment on column sluice.shared_retry.attempt is 'Attempts that were begun, counted before the message is handed over: one that kills its process counts.';
 comment on column sluice.shared_retry.claim is 'The right to write in its name, while a member has it in hand.';
 comment on column sluice.shared_retry.due is 'Not before this, by the database''s clock.';
+comment on column sluice.subscription.assignment is 'How the member wants the group''s partitions assigned. What the oldest member says counts.';
+comment on column sluice.subscription.carried is 'Whether it is of the process that was this static member before, and the present one has not said so itself yet.';
 comment on column sluice.subscription.single_active is 'Whether one member is to own all partitions of the group and topic while the others stand by.';
 comment on column sluice.topic.compression is 'auto: lz4 where the server has it, else none. pglz. none.';
 comment on column sluice.topic.encoding is 'json: values are JSON. bytes: values are base64 text in the log and bytea in the view.';
@@ -4455,6 +4735,7 @@ comment on function sluice.append_guarded_within(integer,json,text) is 'Internal
 comment on function sluice.append_within(integer,integer[],integer[],text,text,text,text) is 'Internal: appends within a stage''s transaction.';
 comment on function sluice.appended_at(integer,integer,bigint) is 'When a message was appended.';
 comment on function sluice.assert_duty(integer,bigint) is 'Refuses an owner of a duty that has been replaced.';
+comment on function sluice.assignment_in_force(integer) is 'How the partitions of a group are assigned at present.';
 comment on function sluice.begin_all_retries(integer[],bigint[],bigint[]) is 'Internal: counts attempts before they are made.';
 comment on function sluice.begin_redriven(integer,bigint,bigint) is 'Internal: counts an attempt of a redriven message.';
 comment on function sluice.begin_retries(integer,bigint,bigint[]) is 'Internal: counts an attempt before it is made.';
@@ -4462,6 +4743,7 @@ comment on function sluice.bury_claimed(integer,bigint,bigint,text,text,integer)
 comment on function sluice.bury_redriven(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message is a dead letter again.';
 comment on function sluice.claim_halves(text[],text[],integer,bigint) is 'Internal: hands out half messages to be asked about.';
 comment on function sluice.claim_key(text,text,bigint) is 'Claims a key for a group in the caller''s transaction; false when its effect was had before.';
+comment on function sluice.claim_member(text,text,text,integer,bigint,boolean,boolean) is 'Internal: makes a process the static member of a name.';
 comment on function sluice.claim_redriven(integer,integer[],integer,bigint) is 'Internal: takes redriven messages of a shared group in hand.';
 comment on function sluice.claim_retries(integer,integer[],integer,bigint) is 'Takes messages in hand that failed before and are due.';
 comment on function sluice.clone_group(text,text,boolean,boolean) is 'Moves a group to where another one is: select * from sluice.clone_group(''welcome'', ''welcome-v2'').';
@@ -4493,12 +4775,14 @@ comment on function sluice.end_retries(integer,bigint,bigint[]) is 'Internal: fo
 comment on function sluice.ensure_positions(integer,integer,text) is 'Gives a group a position in every partition of a topic.';
 comment on function sluice.ensure_positions_at(integer,integer,text) is 'Gives a group a position in every partition of a topic, beginning at an offset or a time.';
 comment on function sluice.expire_lease(bigint) is 'Lets a lease run out now, so that another member takes its range. See sluice.pending.';
+comment on function sluice.fence_position(integer) is 'Internal: waits for what is in flight in a position, and ends who holds it up.';
 comment on function sluice.find_offset(integer,integer,text) is 'Internal: the offset that a text says: earliest, latest, digits, or a time.';
 comment on function sluice.find_schedule(text) is 'Internal: a schedule by its name.';
 comment on function sluice.fire_schedule(bigint,integer,bigint,bigint[],bigint) is 'Internal: sends what a schedule says and moves it on.';
 comment on function sluice.fold_done(integer,int8multirange) is 'Internal: counts ranges of a shared position as done.';
 comment on function sluice.forget_expired(integer) is 'Removes expired message ids, answers and keys, in a step of bounded size.';
 comment on function sluice.forget_marks(integer) is 'Internal: removes marks that a higher one has replaced.';
+comment on function sluice.forget_moves(integer,integer) is 'Internal: forgets old moves.';
 comment on function sluice.forget_pace(integer) is 'Internal: forgets limits of keys that are idle.';
 comment on function sluice.forget_releases() is 'Internal: forgets rates of what is worked off.';
 comment on function sluice.forget_replies(integer) is 'Internal: removes expired answers, in a step of bounded size.';
@@ -4509,13 +4793,17 @@ comment on function sluice.hold_fences(integer[]) is 'Internal: takes the fences
 comment on function sluice.holds_lease(integer) is 'Internal: whether a member without a session is alive.';
 comment on function sluice.is_anothers(integer,integer) is 'Internal: whether another member that lives has a position.';
 comment on function sluice.is_anothers_duty(integer,integer) is 'Internal: whether another member that lives has a duty.';
+comment on function sluice.is_awaited(text,timestamp with time zone) is 'Internal: whether a static member''s partitions wait for it.';
 comment on function sluice.is_guarded(integer) is 'Internal: whether a topic deduplicates or is bounded.';
 comment on function sluice.is_locked(integer,integer) is 'Internal: whether a session holds this lock.';
 comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position, or a member by its lease, or members share it.';
 comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
 comment on function sluice.keep_reply(text,text,bigint,text,text) is 'Internal: keeps an answer unless there is one already.';
 comment on function sluice.lane_of(sluice.topic,text,integer,integer) is 'Internal: the partition of the log for a message of a priority.';
+comment on function sluice.lead_duty(integer,text) is 'Takes a duty under a new epoch, and notes the move.';
 comment on function sluice.lease_ranges(integer,integer[],integer,bigint) is 'Leases a member of a shared group the next range of each position.';
+comment on function sluice.leave_duty(integer,bigint) is 'Notes that an owner lets its duty go by itself.';
+comment on function sluice.leave_position(integer,bigint,text,boolean) is 'Gives a position back.';
 comment on function sluice.let_held_in(integer) is 'Internal: lets messages in that wait because their topic was full.';
 comment on function sluice.let_in(integer,integer[],integer[],text,text,text) is 'Internal: what the relay does with the messages of one topic.';
 comment on function sluice.live_members() is 'The members whose session is there, or whose lease runs.';
@@ -4535,6 +4823,7 @@ comment on function sluice.note_half(bigint,text) is 'Internal: notes the answer
 comment on function sluice.offset_at(integer,integer,timestamp with time zone) is 'The first offset that was appended at a time or later.';
 comment on function sluice.oldest_statement(integer,integer) is 'Internal: the statement that finds the oldest of what waits.';
 comment on function sluice.outbox_insert(integer,json,boolean) is 'Internal: writes messages to the outbox.';
+comment on function sluice.own_position(integer,integer,integer) is 'Takes a position over under a new epoch, and notes the move.';
 comment on function sluice.partition_of_key(text,integer) is 'The partition a key goes to: Kafka''s murmur2. The same as the producers compute.';
 comment on function sluice.pass_over(integer,bigint,int8multirange) is 'Internal: an owner passes over messages that were dropped.';
 comment on function sluice.pass_over_shared(integer[]) is 'Internal: a shared group passes over messages that were dropped.';
@@ -4621,6 +4910,7 @@ comment on table sluice.idempotence is 'Keys whose effect a group has had: a row
 comment on table sluice.lease is 'A range of offsets that a member of a shared group works on. Gone when all of it is done. See the view sluice.pending.';
 comment on table sluice.member is 'A process that consumes. It lives while its session holds the advisory lock (1936487685, member) or, where it is leased, until lease_until.';
 comment on table sluice.migrations is 'The migrations that were applied to this database, one row each, written in the transaction of the migration.';
+comment on table sluice.move is 'Who took a position or a duty over, from whom and why; the latest of each, and others for 30 days, at most 100,000. See the views sluice.moves and sluice.leader_moves.';
 comment on table sluice.outbox is 'Messages of transactions, on their way into the log. A row is here if and only if its message is not in the log.';
 comment on table sluice.pace is 'When a group with a rate limit may hand its next message over. (The generic cell rate algorithm, ITU-T I.371.)';
 comment on table sluice.passed_over is 'What a group passed over because it had been dropped, each message counted once. See the view sluice.drops.';
@@ -4635,6 +4925,7 @@ comment on table sluice.segment_start is 'Where each partition begins in a segme
 comment on table sluice.shared_retry is 'A message of a shared group that failed, or whose process died, until it is done or given up. See the view sluice.shared_retries.';
 comment on table sluice.subscription is 'Which groups a member takes part in, and for which topics.';
 comment on table sluice.topic is 'A topic: its number, its name and how it is kept. See the view sluice.topics.';
+comment on view sluice.assignments is 'Sluice: which process has which partition for a group, since when, and why it came to it.';
 comment on view sluice.audits is 'Sluice: who did what: redrive, discard, purge, edit, consume again, reset, shift, clone, pause, resume. Written in the transaction of the act.';
 comment on view sluice.dead_letters is 'Sluice: what a group could not handle: the message, where it was, why and after how many attempts.';
 comment on view sluice.delayed_messages is 'Sluice: messages that are not due yet; sluice.recall(id) takes one back.';
@@ -4645,8 +4936,10 @@ comment on view sluice.half_messages is 'Sluice: messages that wait for commit o
 comment on view sluice.hours is 'Sluice: which window of its hours each live consumer goes by, and when that changes. One that is not open hands over nothing.';
 comment on view sluice.idle_members is 'Sluice: members that stand by: their group has more of them than the topic has partitions, or one active only.';
 comment on view sluice.lag is 'Sluice: how far each group is in each partition, and who works on it.';
+comment on view sluice.leader_moves is 'Sluice: which duty of sluice.leaders went from which process to which, when and why.';
 comment on view sluice.leaders is 'Sluice: which process does what one does for all: relay moves the outbox into the log, retention drops old segments, delays moves what is due into the log, schedules sends by the clock.';
 comment on view sluice.members is 'Sluice: the processes that consume. One with partitions = 0 is idle: there are more members than partitions.';
+comment on view sluice.moves is 'Sluice: which partition went from which process to which, when and why; the latest of each, and others for 30 days.';
 comment on view sluice.partitions is 'Sluice: where the log of each partition begins and ends.';
 comment on view sluice.pauses is 'Sluice: what hands over nothing at present: groups (topic null), topics of a group (partition null), or partitions.';
 comment on view sluice.pending is 'Sluice: what members of shared groups have in hand, by range: handed out or about to be, and not acknowledged.';

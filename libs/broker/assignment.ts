@@ -1,3 +1,13 @@
+import { assignRange, assignRoundRobin } from "./assignment-in-turn.ts";
+import { assignTopicSticky } from "./assignment-sticky.ts";
+
+/**
+ * How a group's partitions are given to its members, by Kafka's names. `"sticky"`: evenly per topic, and each stays where it is unless
+ * that would break the balance. `"range"`: each member gets partitions that follow each other, topic by topic. `"round-robin"`:
+ * all partitions of all topics of the group in one list, in turn.
+ */
+export type Assignment = "sticky" | "range" | "round-robin";
+
 /** A partition that a group must have an owner for. */
 export interface AssignablePosition {
   readonly position: number;
@@ -8,51 +18,98 @@ export interface AssignablePosition {
   readonly bundle?: number;
 }
 
-/** A live member that takes part in the group for a topic. */
+/** A member that takes part in the group for a topic: it lives, or is awaited back. */
 export interface LiveSubscription {
   readonly topic: number;
   readonly member: number;
   /** One member is to own all partitions of the group and topic; the others stand by. Default false. */
   readonly singleActive?: boolean;
+  /** How it wants the group's partitions assigned. Default `"sticky"`. */
+  readonly assignment?: Assignment;
+  /** The name that it keeps over a restart; its number is another then. Default: none. */
+  readonly staticId?: string | null;
+}
+
+/** What one topic of a group has to share out: bundles by the position that stands for each, in order, and who may have them. */
+export interface TopicShare {
+  readonly topic: number;
+  readonly positions: readonly AssignablePosition[];
+  /** Static members by name, then the others by number: a restart of a static one changes nothing. */
+  readonly members: readonly number[];
 }
 
 /**
- * Who should own what in one group: every position of a topic that has a live subscriber gets one, members differ by at
- * most one within a topic (counting a bundle as one), and a position stays where it is unless that would break the balance
- * (KIP-54's stickiness).
- * Where a subscriber asks for a single active member, the one that has most of the topic already gets all of it, else the
- * oldest.
+ * Who should own what in one group. Every position of a topic that has a subscriber gets one, the lanes of a partition the same one, in
+ * the way that the group's oldest member asks for (see {@link assignmentInForce}). Where a subscriber asks for a
+ * single active member, the one that has most of the topic already gets all of it, else the oldest.
  *
  * A pure function of rows that every member reads alike, so there is no coordinator; members that read at different
  * moments may disagree for one round, and the ownership lock settles it.
  *
  * @returns position → member
  */
-export function assignSticky(
+export function assign(
   positions: readonly AssignablePosition[],
   subscriptions: readonly LiveSubscription[],
+  assignment = assignmentInForce(subscriptions),
 ): ReadonlyMap<number, number> {
-  const assignment = new Map<number, number>();
-  const load = new Map<number, number>();
-  for (const topic of [...new Set(positions.map((position) => position.topic))].sort(ascending)) {
+  const shares: TopicShare[] = [];
+  const leaders = new Map<number, number>();
+  for (const topic of [...new Set(positions.map((position) => position.topic))].sort((a, b) => a - b)) {
     const subscribed = subscriptions.filter((subscription) => subscription.topic === topic);
-    const members = [...new Set(subscribed.map(({ member }) => member))];
+    const members = inOrder(subscribed);
     if (members.length === 0) continue;
     const ofTopic = positions.filter((position) => position.topic === topic).sort((a, b) => a.position - b.position);
     const isSingle = subscribed.some(({ singleActive }) => singleActive === true);
-    const leaders = leadersOf(ofTopic);
-    assignTopic(
-      [...new Set(leaders.values())],
-      isSingle ? [activeMember(ofTopic, members)] : members,
-      load,
-      assignment,
-    );
-    for (const { position } of ofTopic) {
-      const member = assignment.get(leaders.get(position)?.position ?? position);
-      if (member !== undefined) assignment.set(position, member);
-    }
+    const standing = leadersOf(ofTopic);
+    for (const [position, leader] of standing) leaders.set(position, leader.position);
+    shares.push({
+      topic,
+      positions: [...new Set(standing.values())],
+      members: isSingle ? [activeMember(ofTopic, members)] : members,
+    });
   }
-  return assignment;
+  const given = share(assignment, shares, inOrder(subscriptions));
+  const assigned = new Map<number, number>();
+  for (const [position, leader] of leaders) {
+    const member = given.get(leader);
+    if (member !== undefined) assigned.set(position, member);
+  }
+  return assigned;
+}
+
+/**
+ * The way in which a group's partitions are assigned: what its oldest member, whose number is the lowest, asks for. So a group changes
+ * from one to another by restarting its members in turn, and is never of two minds. Default `"sticky"`.
+ */
+export function assignmentInForce(subscriptions: readonly LiveSubscription[]): Assignment {
+  const [first, ...others] = subscriptions;
+  if (first === undefined) return "sticky";
+  const isOlder = (a: LiveSubscription, b: LiveSubscription) => a.member - b.member || a.topic - b.topic;
+  const oldest = others.reduce((best, one) => (isOlder(one, best) < 0 ? one : best), first);
+  return oldest.assignment ?? "sticky";
+}
+
+function share(
+  assignment: Assignment,
+  shares: readonly TopicShare[],
+  everybody: readonly number[],
+): ReadonlyMap<number, number> {
+  if (assignment === "range") return assignRange(shares);
+  if (assignment === "round-robin") return assignRoundRobin(shares, everybody);
+  const load = new Map<number, number>();
+  const given = new Map<number, number>();
+  for (const one of shares) assignTopicSticky(one, load, given);
+  return given;
+}
+
+function inOrder(subscriptions: readonly LiveSubscription[]): readonly number[] {
+  const names = new Map(subscriptions.map(({ member, staticId }) => [member, staticId ?? null]));
+  return [...names.keys()].sort((a, b) => {
+    const [nameOfA, nameOfB] = [names.get(a) ?? null, names.get(b) ?? null];
+    if (nameOfA !== null && nameOfB !== null) return nameOfA < nameOfB ? -1 : nameOfA > nameOfB ? 1 : a - b;
+    return Number(nameOfA === null) - Number(nameOfB === null) || a - b;
+  });
 }
 
 /** The position that stands for each: the first of its bundle, owned by who has the first of the bundle that anybody has. */
@@ -77,40 +134,4 @@ function activeMember(positions: readonly AssignablePosition[], members: readonl
     const more = held(member) - held(best);
     return more > 0 || (more === 0 && member < best) ? member : best;
   });
-}
-
-function assignTopic(
-  positions: readonly AssignablePosition[],
-  members: readonly number[],
-  load: Map<number, number>,
-  assignment: Map<number, number>,
-): void {
-  const held = new Map(members.map((member) => [member, [] as number[]]));
-  for (const { position, owner } of positions) if (owner !== null) held.get(owner)?.push(position);
-
-  // Those that hold most now keep the extra ones; among equals, those with least to do elsewhere get them.
-  const order = [...members].sort(
-    (a, b) =>
-      (held.get(b)?.length ?? 0) - (held.get(a)?.length ?? 0) || (load.get(a) ?? 0) - (load.get(b) ?? 0) || a - b,
-  );
-  const fewest = Math.floor(positions.length / members.length);
-  const withOneMore = positions.length % members.length;
-  const room = new Map(order.map((member, index) => [member, fewest + (index < withOneMore ? 1 : 0)]));
-
-  const give = (position: number, member: number) => {
-    assignment.set(position, member);
-    room.set(member, (room.get(member) ?? 0) - 1);
-    load.set(member, (load.get(member) ?? 0) + 1);
-  };
-  for (const member of order)
-    for (const position of held.get(member) ?? []) if ((room.get(member) ?? 0) > 0) give(position, member);
-  for (const { position } of positions) {
-    if (assignment.has(position)) continue;
-    const member = order.find((candidate) => (room.get(candidate) ?? 0) > 0);
-    if (member !== undefined) give(position, member);
-  }
-}
-
-function ascending(a: number, b: number): number {
-  return a - b;
 }

@@ -1,5 +1,7 @@
 import { isSluiceError, type Logger, Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Pool, Presence } from "@sluice/store";
+import assertStatement from "./sql/assert-duty.sql" with { type: "text" };
+import leaveStatement from "./sql/leave-duty.sql" with { type: "text" };
 import takeStatement from "./sql/take-duty.sql" with { type: "text" };
 
 /** What one process at a time does for all. The numbers are those of the table sluice.duty. */
@@ -20,6 +22,11 @@ export interface DutyOptions {
   /** Called when the duty is taken, before its first round: what the last owner knew is void. */
   readonly onTaken: () => void;
   readonly round: DutyRound;
+}
+
+/** Fails, as a round that another owner has replaced, when the epoch of a duty is over. For rounds that write nothing under it. */
+export async function assertDuty(pool: Pool, duty: keyof typeof duties, epoch: number): Promise<void> {
+  await pool.query(`the duty ${duty}`, assertStatement, [duties[duty], epoch]);
 }
 
 /** How often to look whether a duty is free, in milliseconds: a dead owner is replaced within this. */
@@ -84,6 +91,7 @@ export class Duty {
       logger.log("debug", "duty taken", { duty, epoch });
       onTaken();
       while (!this.#stopped && session.isOpen) await this.#wake.wait(await this.#tryRound(round, epoch));
+      if (session.isOpen) await pool.query(`leaving the duty ${duty}`, leaveStatement, [duties[duty], epoch]);
     } finally {
       if (session.isOpen) await session.unlock("duty", duties[duty]);
     }

@@ -1,6 +1,7 @@
 import type { Pool } from "@sluice/store";
 import statement from "./sql/forget-expired.sql" with { type: "text" };
 import marksStatement from "./sql/forget-marks.sql" with { type: "text" };
+import movesStatement from "./sql/forget-moves.sql" with { type: "text" };
 import forgetRepliesStatement from "./sql/forget-replies.sql" with { type: "text" };
 import refreshStatement from "./sql/refresh-depths.sql" with { type: "text" };
 
@@ -21,6 +22,14 @@ export async function forgetExpired(pool: Pool): Promise<void> {
 export async function forgetMarks(pool: Pool): Promise<void> {
   for (let gone = stepRows; gone === stepRows; ) {
     const rows = await pool.query<{ gone: number }>("forgetting marks of dropped messages", marksStatement, [stepRows]);
+    gone = rows[0]?.gone ?? 0;
+  }
+}
+
+/** Removes moves of partitions and duties that are old or too many, in steps. */
+export async function forgetMoves(pool: Pool): Promise<void> {
+  for (let gone = stepRows; gone === stepRows; ) {
+    const rows = await pool.query<{ gone: number }>("forgetting moves", movesStatement, [stepRows]);
     gone = rows[0]?.gone ?? 0;
   }
 }

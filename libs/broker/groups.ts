@@ -1,6 +1,6 @@
 import { SluiceError } from "@sluice/kernel";
 import { arrayLiteral, type Pool, textArrayLiteral } from "@sluice/store";
-import type { AssignablePosition, LiveSubscription } from "./assignment.ts";
+import type { AssignablePosition, Assignment, LiveSubscription } from "./assignment.ts";
 import { type DeadLetter, deadLetterParameters } from "./dead-letter.ts";
 import { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 import addDeadLetterStatement from "./sql/add-dead-letter.sql" with { type: "text" };
@@ -51,6 +51,15 @@ export interface PositionCommit {
   readonly handedTo?: number;
 }
 
+/** Why an owner gives a position back: it closes, the position is another's by now, it is paused, or somebody moved the position. */
+export type LeavingReason = "leave" | "rebalance" | "pause" | "reset";
+
+/** A subscription as the database knows it. */
+export interface SurveyedSubscription extends LiveSubscription {
+  readonly group: number;
+  readonly assignment: Assignment;
+}
+
 /** Groups and how far they are. */
 export class Groups {
   readonly #pool: Pool;
@@ -74,14 +83,14 @@ export class Groups {
     return group;
   }
 
-  /** Who lives in these groups, and what they last owned. */
+  /** Who takes part in these groups, and what they last owned. */
   async survey(groups: readonly number[]): Promise<{
-    readonly subscriptions: readonly (LiveSubscription & { readonly group: number })[];
+    readonly subscriptions: readonly SurveyedSubscription[];
     readonly positions: readonly GroupPosition[];
   }> {
     const list = arrayLiteral(groups);
     const [subscriptions, positions] = await Promise.all([
-      this.#pool.query<{ group: number; topic: number; member: number; singleActive: boolean }>(
+      this.#pool.query<SurveyedSubscription & Readonly<Record<string, unknown>>>(
         "surveying groups",
         subscriptionsStatement,
         [list],
@@ -134,9 +143,19 @@ export class Groups {
     return new Set(rows.map((row) => row.position));
   }
 
-  /** Gives a position back: nobody owns it. */
-  async release(position: number, epoch: number): Promise<void> {
-    await this.#pool.query(`releasing position ${position}`, releaseStatement, [position, epoch]);
+  /** Gives positions back: nobody owns them, or they wait for their static member (`stays`). */
+  async release(
+    owned: readonly { readonly position: number; readonly epoch: number }[],
+    why: LeavingReason,
+    stays = false,
+  ): Promise<void> {
+    const ordered = [...owned].sort((a, b) => a.position - b.position);
+    await this.#pool.query("releasing positions", releaseStatement, [
+      arrayLiteral(ordered.map(({ position }) => position)),
+      arrayLiteral(ordered.map(({ epoch }) => epoch)),
+      why,
+      stays,
+    ]);
   }
 
   /** Keeps a message that could not be handled; keeping it again changes nothing. */

@@ -1,4 +1,10 @@
-export { type AssignablePosition, assignSticky, type LiveSubscription } from "./assignment.ts";
+export {
+  type AssignablePosition,
+  type Assignment,
+  assign,
+  assignmentInForce,
+  type LiveSubscription,
+} from "./assignment.ts";
 export { DatabaseClock } from "./database-clock.ts";
 export type { DeadLetter } from "./dead-letter.ts";
 export {
@@ -10,8 +16,8 @@ export {
 } from "./dead-letters.ts";
 export { type DelayedMessages, Delays, insertDelayed, recallDelayed } from "./delays.ts";
 export { Doorbell, parseRing, type Ring } from "./doorbell.ts";
-export { Duty, type DutyOptions, type DutyRound, duties } from "./duty.ts";
-export { forgetExpired, forgetMarks, refreshDepths } from "./forget.ts";
+export { assertDuty, Duty, type DutyOptions, type DutyRound, duties } from "./duty.ts";
+export { forgetExpired, forgetMarks, forgetMoves, refreshDepths } from "./forget.ts";
 export {
   GroupAdministration,
   type GroupStatus,
@@ -24,7 +30,9 @@ export {
 export {
   type GroupPosition,
   Groups,
+  type LeavingReason,
   type PositionCommit,
+  type SurveyedSubscription,
   type TakenPosition,
 } from "./groups.ts";
 export { type ClaimedHalf, HalfMessages, type HalfToPrepare } from "./half-messages.ts";
@@ -33,7 +41,18 @@ export type { KeptDeadLetter } from "./kept-dead-letter.ts";
 export type { KeptMessage } from "./kept-message.ts";
 export { MemberAdministration, type MemberStatus } from "./member-administration.ts";
 export { keepMemberPaused, type MemberPause, memberPause } from "./member-pauses.ts";
-export { addMember, removeDeadMembers, removeMember, renewLease, subscribe } from "./members.ts";
+export {
+  addMember,
+  claimMember,
+  dropCarried,
+  removeDeadMembers,
+  removeMember,
+  renewLease,
+  type StaticClaim,
+  type SubscribeOptions,
+  subscribe,
+  unsubscribe,
+} from "./members.ts";
 export { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 export { Pace } from "./pace.ts";
 export { PassedOver, type SharedPass } from "./passed-over.ts";

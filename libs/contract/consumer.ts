@@ -115,6 +115,12 @@ interface CommonOptions<Value> {
    */
   readonly singleActive?: boolean;
   /**
+   * How the group's partitions are given to its members: `"sticky"` (the default) evenly, each staying where it is as far as that goes;
+   * `"range"` or `"round-robin"`, as Kafka does. For `"ordered"` and `"keyed"`. Where members disagree, the oldest counts.
+   * See docs/groups.md.
+   */
+  readonly assignment?: "sticky" | "range" | "round-robin";
+  /**
    * Whether this group answers requests: with `c.reply`, and with a failure when it gives a message up. Say false for a group that
    * only looks on, so that its failures are nobody's answer. Default: whether the topic declares `replies`.
    */
@@ -153,6 +159,7 @@ export interface Consumer<Value> {
   readonly hours: Hours | undefined;
   readonly filter: Filter | undefined;
   readonly singleActive: boolean;
+  readonly assignment: "sticky" | "range" | "round-robin";
   readonly protect: boolean;
   readonly answers: boolean;
   readonly instance: string | null;
@@ -259,6 +266,7 @@ function consumerOf<Value>(
     hours: options.hours === undefined ? undefined : hoursOf(options.hours),
     filter,
     singleActive: options.singleActive ?? false,
+    assignment: options.assignment ?? "sticky",
     protect: options.protect ?? false,
     answers: options.answers ?? from.replies !== null,
     instance: options.instance ?? null,
@@ -334,6 +342,11 @@ function modeProblems(options: ConsumerOptions<never> | BatchConsumerOptions<nev
   require(options.singleActive !== true ||
     mode === "ordered" ||
     mode === "keyed", "singleActive", 'is for the modes "ordered" and "keyed"');
+  const assignments: unknown[] = [undefined, "sticky", "range", "round-robin"];
+  require(assignments.includes(options.assignment), "assignment", 'must be "sticky", "range" or "round-robin"');
+  require(options.assignment === undefined ||
+    mode === "ordered" ||
+    mode === "keyed", "assignment", 'is for the modes "ordered" and "keyed"');
   require(isFlag(options.protect), "protect", "must be true or false");
   require(isFlag(options.answers), "answers", "must be true or false");
   require(options.protect !== true ||

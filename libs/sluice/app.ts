@@ -9,7 +9,7 @@ import {
   type Schedule,
   type Stage,
 } from "@sluice/contract";
-import { type Duration, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
+import { type Duration, type Problem, parseDurationMs, problemsError, type SluiceError } from "@sluice/kernel";
 import { Pool } from "@sluice/store";
 import {
   Answers,
@@ -62,6 +62,12 @@ export interface AppOptions {
    * the server sees its connection close.)
    */
   readonly lease?: Duration;
+  /**
+   * The name of this process as a static member, 1 to 60 characters: when it closes or dies, its partitions wait for the process that
+   * starts with this name, for as long as the lease. Two that run with one name: the older one is fenced, see
+   * {@link RunningApp.fenced}. Default: none, and others take its partitions at once. See docs/groups.md.
+   */
+  readonly member?: string;
   /** How often a process renews its lease; default `"3s"`. Shorter than the lease. */
   readonly heartbeat?: Duration;
   /** How long handlers get to finish when the app stops or a partition moves; default `"30s"`. */
@@ -95,6 +101,11 @@ export interface RunningApp {
    * back, settles what was sent. Resolves with whether all handlers finished; what did not will be delivered again.
    */
   close(): Promise<boolean>;
+  /**
+   * Resolves with the error (FENCED) when another process has started as the `member` that this one was: it consumes no more, and
+   * is to be closed. Else never. `run` ends the process then.
+   */
+  readonly fenced: Promise<SluiceError>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -190,6 +201,7 @@ async function start(
         heartbeatMs: parseDurationMs(options.heartbeat ?? "3s") ?? 0,
         drainMs: parseDurationMs(options.drain ?? "30s") ?? 0,
         pollMs: parseDurationMs(options.poll ?? "500ms") ?? 0,
+        ...(options.member === undefined ? {} : { staticId: options.member }),
       },
     );
     await worker.started;
@@ -205,7 +217,8 @@ async function start(
     const closeQuietly = async () => {
       await close();
     };
-    return { sluice: asSluice(connection, closeQuietly), close, [Symbol.asyncDispose]: closeQuietly };
+    const { fenced } = worker;
+    return { sluice: asSluice(connection, closeQuietly), close, fenced, [Symbol.asyncDispose]: closeQuietly };
   } catch (error) {
     await closeAll();
     throw error;
@@ -268,8 +281,11 @@ function appProblems(options: AppOptions): Problem[] {
     const problem = originProblem(origin);
     if (problem !== undefined) problems.push({ path: `checkBackOrigins[${index}]`, message: problem });
   }
+  require(options.member === undefined ||
+    (typeof options.member === "string" && /^.{1,60}$/su.test(options.member)), "member", "must be 1 to 60 characters");
   const seen = new Set<string>();
   const { consumers, patterns } = apart(options);
+  problems.push(...assignmentProblems(consumers, patterns));
   for (const { group, pattern } of patterns) {
     const name = `${group} of pattern ${pattern.pattern}`;
     require(!seen.has(name), "consumers", `group ${name} is declared twice`);
@@ -292,4 +308,15 @@ function appProblems(options: AppOptions): Problem[] {
     byName.set(topic.name, topic);
   }
   return problems;
+}
+
+/** All consumers of a group in one app say the same, so that a member is of one mind. */
+function assignmentProblems(consumers: readonly AnyConsumer[], patterns: readonly AnyPatternConsumer[]): Problem[] {
+  const all = [...consumers, ...patterns.map((one) => one.of("any"))];
+  const said = all.filter(({ mode }) => mode === "ordered" || mode === "keyed");
+  return [...Map.groupBy(said, ({ group }) => group)].flatMap(([group, ofGroup]) => {
+    const assignments = [...new Set(ofGroup.map(({ assignment }) => assignment))];
+    if (assignments.length < 2) return [];
+    return [{ path: "consumers", message: `group ${group} has more than one assignment: ${assignments.join(", ")}` }];
+  });
 }

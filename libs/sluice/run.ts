@@ -22,7 +22,11 @@ export async function run(app: App, options: Omit<ConnectOptions, "topics"> = {}
   process.on("SIGTERM", onSignal);
   try {
     const running: RunningApp = await app.start(options);
-    await stop.promise;
+    const fenced = await Promise.race([stop.promise, running.fenced]);
+    if (fenced !== undefined) {
+      await running.close();
+      throw fenced;
+    }
     return (await running.close()) ? 0 : new SluiceError("DRAIN_TIMEOUT", "handlers did not finish in time").exitCode;
   } catch (error) {
     process.stderr.write(`${app.name}: ${errorLine(error)}\n`);

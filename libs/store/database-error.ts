@@ -88,6 +88,7 @@ const byState: Readonly<Record<string, ServerEntry>> = {
   SL031: { code: "UNKNOWN_GROUP", message: "There is no such group or position", quotable: true },
   SL033: { code: "UNKNOWN_TOPIC", message: "There is no such topic", quotable: true },
   SL034: { code: "UNKNOWN_MEMBER", message: "There is no such member", quotable: true },
+  SL035: { code: "FENCED", message: "Another process is this member", quotable: true },
   "25006": { code: "DATABASE_RESOURCES", message: "The database is read-only" },
   "25P03": { code: "DATABASE_TIMEOUT", message: "The transaction was idle for too long" },
   "25P04": { code: "DATABASE_TIMEOUT", message: "The transaction took too long" },

@@ -21,6 +21,7 @@ import delivery from "../../migrations/0020_delivery.sql" with { type: "text" };
 import hints from "../../migrations/0021_hints.sql" with { type: "text" };
 import refusals from "../../migrations/0022_refusals.sql" with { type: "text" };
 import poolers from "../../migrations/0023_poolers.sql" with { type: "text" };
+import members from "../../migrations/0024_members.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -48,4 +49,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0021_hints", hints),
   defineMigration("0022_refusals", refusals),
   defineMigration("0023_poolers", poolers),
+  defineMigration("0024_members", members),
 ];

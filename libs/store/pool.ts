@@ -2,6 +2,7 @@ import { SluiceError } from "@sluice/kernel";
 import postgres from "postgres";
 import { toDatabaseError } from "./database-error.ts";
 import { withDeadline } from "./deadline.ts";
+import { acrossHosts, hostsOf } from "./hosts.ts";
 
 /** A value that a statement of Sluice takes: arrays travel as array literals in text. */
 export type StatementParameter = string | number | boolean | null;
@@ -23,12 +24,16 @@ export interface PoolOptions {
   readonly sessionUrl?: string | undefined;
 }
 
+/** What the driver says of a connection that ended or was not to be had in time. */
+const lostCodes: readonly unknown[] = ["CONNECT_TIMEOUT", "CONNECTION_CLOSED", "ECONNRESET", "EPIPE"];
+
 /**
  * The way of every statement of Sluice into Postgres: prepared once per connection, bounded in time, its errors
  * classified. Failures are SluiceErrors; nothing else is thrown.
  *
  * When a call is not answered in time, the driver's client is replaced: postgres.js 3.4 has states in which a connection of
- * its pool never speaks again, and nothing tells them from a network that lost the answer.
+ * its pool never speaks again, and nothing tells them from a network that lost the answer. It is replaced, too, when a connection ends
+ * under a call: the others to that server have most likely ended with it, and the driver would let what is asked next wait on them.
  */
 export class Pool {
   readonly #url: string;
@@ -116,7 +121,8 @@ export class Pool {
     const judged = explain(what, error);
     if (this.#closed) return judged;
     const isDeaf = judged.code === "DATABASE_TIMEOUT" && judged.sqlState === undefined;
-    if ((isDeaf || (error as { code?: unknown }).code === "CONNECT_TIMEOUT") && sql === this.#sql) {
+    const isGone = lostCodes.includes((error as { code?: unknown }).code);
+    if ((isDeaf || isGone) && sql === this.#sql) {
       this.#sql = this.#connect();
       // What others have under way there gets as long as any call; then it fails like a lost connection. Nobody waits.
       void sql.end({ timeout: this.#deadlineMs / 1_000 });
@@ -149,21 +155,23 @@ const oneAtATime = { onexecute: () => false };
 
 /**
  * A postgres.js client as Sluice wants it: no type look-up at connect (nothing here needs it), notices dropped, a bounded
- * wait for the connection. A URL that does not parse is INVALID_OPTIONS.
+ * wait for the connection; of several hosts in the URL the one that writes. A URL that does not parse is INVALID_OPTIONS.
  */
 export function connectOptions(url: string, options: postgres.Options<Record<string, never>>): postgres.Sql {
-  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(url)) {
+  const { hosts, first } = hostsOf(url);
+  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(first)) {
     throw new SluiceError(
       "INVALID_OPTIONS",
       "DATABASE_URL is not a URL such as postgres://user:password@host:5432/database",
     );
   }
-  return postgres(url, {
+  return postgres(first, {
     fetch_types: false,
     connect_timeout: 10,
     idle_timeout: 0,
     max_lifetime: null,
     onnotice: () => undefined,
+    ...acrossHosts(hosts),
     ...options,
   }) as postgres.Sql;
 }

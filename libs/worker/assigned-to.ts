@@ -1,4 +1,4 @@
-import { assignSticky, type GroupPosition, type LiveSubscription } from "@sluice/broker";
+import { assign, type GroupPosition, type LiveSubscription } from "@sluice/broker";
 
 /** The positions of groups that are this member's to own, by number. */
 export function assignedTo(
@@ -10,7 +10,7 @@ export function assignedTo(
   for (const group of new Set(positions.map((position) => position.group))) {
     const inGroup = positions.filter((position) => position.group === group);
     const subscribed = subscriptions.filter((subscription) => subscription.group === group);
-    const assignment = assignSticky(inGroup, subscribed);
+    const assignment = assign(inGroup, subscribed);
     for (const position of inGroup)
       if (assignment.get(position.position) === member) mine.set(position.position, position);
   }

@@ -1,18 +1,24 @@
 import {
+  assertDuty,
   Delays,
   type Doorbell,
   Duty,
   forgetExpired,
   forgetMarks,
+  forgetMoves,
   Pace,
   Relay,
   refreshDepths,
+  removeDeadMembers,
   Schedules,
   trimTopics,
 } from "@sluice/broker";
 import type { Logger } from "@sluice/kernel";
 import type { Log } from "@sluice/log";
 import type { Pool, Presence } from "@sluice/store";
+
+/** Which duty has something to do when a doorbell says this. */
+export const dutyOfRing = { outbox: "relay", delay: "delays", schedule: "schedules" } as const;
 
 /** How often old segments are looked for. */
 const retentionMs = 30_000;
@@ -44,11 +50,15 @@ export function standForDuties(
     new Duty({
       ...common,
       duty: "retention",
-      round: async () => {
+      round: async (epoch) => {
+        // What it removes it decides anew by what the database says; this only keeps two from doing the same work.
+        await assertDuty(pool, "retention", epoch);
         await trimTopics(pool, log, logger);
         await new Pace(pool).forget(forgottenPaces);
         await forgetExpired(pool);
         await forgetMarks(pool);
+        await forgetMoves(pool);
+        await removeDeadMembers(pool);
         await refreshDepths(pool);
         return retentionMs;
       },

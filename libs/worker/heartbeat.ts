@@ -20,7 +20,9 @@ export function beat(session: Presence, member: number, options: HeartbeatOption
   let cancel = () => {};
   let renewedAt = clock.now();
   const heed = (isRenewed: boolean) => {
-    if (session.isLeased && !isRenewed) session.lose();
+    if (isRenewed || stopped || !session.isOpen) return;
+    logger.log("warn", "this process is no member any more; it begins again", { member });
+    session.lose();
   };
   const next = () => {
     if (stopped || !session.isOpen) return;
@@ -34,7 +36,7 @@ export function beat(session: Presence, member: number, options: HeartbeatOption
       (error: unknown) => {
         if (stopped || !session.isOpen) return;
         logger.log("warn", "the heartbeat failed", { error: toError(error) });
-        heed(clock.now() - renewedAt < leaseMs);
+        if (session.isLeased) heed(clock.now() - renewedAt < leaseMs);
         schedule();
       },
     );

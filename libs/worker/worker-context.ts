@@ -12,6 +12,8 @@ export interface WorkerOptions {
   /** A member that is not heard of for this long has lost its partitions. Longer than the heartbeat. */
   readonly leaseMs: number;
   readonly heartbeatMs: number;
+  /** The name under which it keeps its partitions over a restart. Default: none, and others take them at once. */
+  readonly staticId?: string;
   /** How long handlers get to finish when their partition is taken away or the worker closes. */
   readonly drainMs: number;
   /** How often to look for records that no doorbell told of. */

@@ -1,17 +1,15 @@
 import {
-  addMember,
   DatabaseClock,
   type Duty,
   type GroupPosition,
+  type LeavingReason,
   PassedOver,
   parseRing,
   RedrivenMessages,
   Retries,
   removeDeadMembers,
-  removeMember,
-  subscribe,
 } from "@sluice/broker";
-import { isSluiceError, Signal, toError } from "@sluice/kernel";
+import { isSluiceError, Signal, type SluiceError, toError } from "@sluice/kernel";
 import type { Presence } from "@sluice/store";
 import { assignedTo } from "./assigned-to.ts";
 import { GatheredRetries } from "./consumer/gathered-retries.ts";
@@ -22,8 +20,9 @@ import { Paces } from "./consumer/paces.ts";
 import { PartitionConsumer } from "./consumer/partition-consumer.ts";
 import { PositionWriter } from "./consumer/position-writer.ts";
 import { isAssigned, UnassignedConsumers } from "./consumer/unassigned-consumers.ts";
-import { standForDuties } from "./duties.ts";
+import { dutyOfRing, standForDuties } from "./duties.ts";
 import { beat } from "./heartbeat.ts";
+import { Membership } from "./membership.ts";
 import { openPresence } from "./open-presence.ts";
 import { OwnPause } from "./own-pause.ts";
 import { StageRunner } from "./stage/stage-runner.ts";
@@ -32,8 +31,6 @@ import type { JoinedConsumer, WorkerContext, WorkerOptions } from "./worker-cont
 /** How often members look at who lives: a crashed one's partitions move within this and a little. */
 const surveyMs = 500;
 const reconnectMs = 250;
-/** Which duty has something to do when a doorbell says this. */
-const dutyOfRing = { outbox: "relay", delay: "delays", schedule: "schedules" } as const;
 
 /**
  * All consumers of a process over one session connection: takes part in their groups, owns the partitions that are assigned
@@ -44,11 +41,12 @@ export class Worker {
   readonly #context: WorkerContext;
   readonly #options: WorkerOptions;
   readonly #joined: JoinedConsumer[];
-  /** How many of them this term has subscribed. */
-  #subscribed = 0;
+  readonly #membership: Membership;
   readonly #unassigned: UnassignedConsumers;
   readonly #idle: IdleReport;
   readonly #owned = new Map<number, PartitionConsumer>();
+  /** On their way to others: what was begun ends, and nothing else waits for it. */
+  readonly #leaving = new Map<PartitionConsumer, Promise<void>>();
   readonly #survey = new Signal();
   readonly #writer: PositionWriter;
   readonly #gathered: GatheredRetries;
@@ -57,15 +55,18 @@ export class Worker {
   readonly #lanes = new LaneGates();
   readonly #databaseClock: DatabaseClock;
   readonly #started = Promise.withResolvers<void>();
+  readonly #fenced = Promise.withResolvers<SluiceError>();
   readonly #run: Promise<void>;
   #session: Presence | undefined;
   #duties: readonly Duty[] = [];
   #closed = false;
+  #isStarted = false;
 
   constructor(context: WorkerContext, joined: readonly JoinedConsumer[], options: WorkerOptions) {
     this.#context = context;
     this.#joined = [...joined];
     this.#options = options;
+    this.#membership = new Membership(options);
     this.#databaseClock = new DatabaseClock(context.pool);
     this.#unassigned = new UnassignedConsumers(context, this.#joined, options.leaseMs);
     this.#idle = new IdleReport(context.logger);
@@ -81,6 +82,11 @@ export class Worker {
   /** Resolves once it is a member and has taken the partitions that are free for it. Rejects if it cannot become one. */
   get started(): Promise<void> {
     return this.#started.promise;
+  }
+
+  /** Resolves when another process has become the static member that this one was: it has ended, and consumes no more. */
+  get fenced(): Promise<SluiceError> {
+    return this.#fenced.promise;
   }
 
   /** The partitions it owns at the moment. */
@@ -120,6 +126,12 @@ export class Worker {
           this.#started.reject(error);
           return;
         }
+        if (isSluiceError(error, "FENCED") && this.#membership.isStatic) {
+          this.#context.logger.log("error", "this process consumes no more: another is its static member", { error });
+          this.#closed = true;
+          this.#fenced.resolve(error);
+          break;
+        }
         this.#context.logger.log("warn", "the worker's session failed; it begins again as a new member", {
           error: toError(error),
         });
@@ -133,26 +145,28 @@ export class Worker {
   /** One session, from becoming a member to leaving. */
   async #term(isFirst: boolean): Promise<void> {
     const { name, leaseMs } = this.#options;
+    const lost = Promise.withResolvers<void>();
     const session = await openPresence({
       ...this.#context,
       applicationName: `sluice ${name}`,
       leaseMs,
       onNotify: (payload) => this.#heard(payload),
-      onLost: () => this.#survey.raise(),
+      onLost: () => lost.resolve(),
     });
     this.#session = session;
     let stopHeartbeat = () => {};
     try {
-      const member = await addMember(session, name, leaseMs);
+      const member = await this.#membership.begin(session);
       await this.#ownPause.begin(session, member);
-      this.#subscribed = 0;
       await this.#subscribe(session, member);
       stopHeartbeat = beat(session, member, { ...this.#options, ...this.#context });
       if (!this.#closed) await this.#unassigned.begin(member, this.#ownPause.isOn);
       this.#duties = standForDuties(session, member, this.#options.name, this.#context);
       if (isFirst) this.#context.logger.log("info", "the worker is a member", { member, name });
-      await this.#ownUntilEnd(session, member, isFirst);
-      if (session.isOpen) await this.#leave(session, member);
+      const owning = this.#ownUntilEnd(session, member, isFirst);
+      // Once it has started, nothing waits for an answer that is due when the session goes: the database may have fallen silent as a whole.
+      await Promise.race([owning, lost.promise.then(() => (this.#isStarted ? undefined : owning))]);
+      if (session.isOpen) await this.#leave(session, member, stopHeartbeat);
     } finally {
       stopHeartbeat();
       await this.#abandon();
@@ -165,7 +179,6 @@ export class Worker {
   /** Owns what is assigned, until the session is lost or the worker closed. */
   async #ownUntilEnd(session: Presence, member: number, isFirst: boolean): Promise<void> {
     let nextPoll = 0;
-    let reportStart = isFirst;
     while (session.isOpen && !this.#closed) {
       try {
         await this.#reassign(session, member);
@@ -175,31 +188,27 @@ export class Worker {
           nextPoll = now + this.#options.pollMs;
         }
       } catch (error) {
-        if (reportStart) throw error;
+        if (isFirst && !this.#isStarted) throw error;
         if (!session.isOpen) break;
-        this.#context.logger.log("warn", "looking after the groups failed and is tried again", {
-          error: toError(error),
-        });
+        const trouble = "looking after the groups failed and is tried again";
+        this.#context.logger.log("warn", trouble, { error: toError(error) });
       }
-      if (reportStart) this.#started.resolve();
-      reportStart = false;
+      this.#started.resolve();
+      this.#isStarted = true;
+      if (!session.isOpen) return;
       await this.#survey.wait(Math.min(surveyMs, this.#options.pollMs));
     }
   }
 
   /** Takes part for what was joined since the last look, and tells the others. */
   async #subscribe(session: Presence, member: number): Promise<void> {
-    while (this.#subscribed < this.#joined.length) {
-      const { group, entry, consumer } = this.#joined[this.#subscribed] as JoinedConsumer;
-      await subscribe(session, member, group, entry.number, consumer.singleActive);
-      this.#subscribed += 1;
-      this.#context.doorbell.ringGroup(group);
-    }
+    const { doorbell } = this.#context;
+    await this.#membership.subscribe(session, member, this.#joined, (group) => doorbell.ringGroup(group));
   }
 
   async #reassign(session: Presence, member: number): Promise<void> {
     await this.#subscribe(session, member);
-    if (await this.#ownPause.look(this.#context.pool, member)) {
+    if ((await this.#ownPause.look(this.#context.pool, member)) && session.isOpen) {
       if (this.#ownPause.isOn) await this.#unassigned.endSharing(this.#options.drainMs);
       else if (!this.#closed) await this.#unassigned.begin(member);
     }
@@ -209,17 +218,20 @@ export class Worker {
     await this.#paces.look(assigned, member);
     const surveyedAt = performance.now();
     const { subscriptions, positions } = await this.#context.groups.survey(numbers);
+    if (!session.isOpen) return;
     this.#paces.heedReleases(assigned, positions);
     const mine = assignedTo(member, positions, subscriptions);
     if (!this.#ownPause.isOn) this.#idle.note(assigned, [...mine.values()], subscriptions);
-    const surplus = [...this.#owned.values()].filter((owned) => {
+    for (const owned of this.#owned.values()) {
       const now = mine.get(owned.position);
       // Moved by somebody (an epoch of its own), or resumed after it had paused itself: taken anew, from where it is now.
-      return now === undefined || now.epoch > owned.epoch || (!now.paused && owned.pause.wasOfItselfBefore(surveyedAt));
-    });
-    if (surplus.length > 0) await this.#giveBack(session, surplus);
+      if (now === undefined) this.#letGo(session, owned, this.#ownPause.isOn ? "pause" : "rebalance");
+      else if (now.epoch > owned.epoch || (!now.paused && owned.pause.wasOfItselfBefore(surveyedAt)))
+        this.#letGo(session, owned, "reset");
+    }
     const missing = [...mine.values()].filter((position) => !this.#owned.has(position.position));
     await Promise.all(missing.map((position) => this.#take(session, member, position)));
+    if (!session.isOpen) return;
     for (const position of mine.values()) this.#owned.get(position.position)?.heed(position);
     if (positions.some(({ owner }) => owner !== null && !subscriptions.some((live) => live.member === owner))) {
       await removeDeadMembers(this.#context.pool);
@@ -236,7 +248,8 @@ export class Worker {
       const taken = await this.#context.groups.take(position.position, member, leastReserve);
       if (this.#closed || !session.isOpen) {
         // The end came in between: give it back at once, so that nobody has to wait for it.
-        await this.#context.groups.release(position.position, taken.epoch);
+        const { isStatic } = this.#membership;
+        await this.#context.groups.release([{ ...position, epoch: taken.epoch }], "leave", isStatic);
         if (session.isOpen) await session.unlock("owner", position.position);
         return;
       }
@@ -264,13 +277,9 @@ export class Worker {
       );
       this.#owned.set(position.position, consumer);
       this.#writer.start();
-      this.#context.logger.log("debug", "partition taken", {
-        group: joined.consumer.group,
-        topic: joined.entry.name,
-        partition: position.partition,
-        epoch: taken.epoch,
-        from: taken.nextOffset,
-      });
+      const place = { group: joined.consumer.group, topic: joined.entry.name, partition: position.partition };
+      const { epoch, nextOffset: from } = taken;
+      this.#context.logger.log("debug", "partition taken", { ...place, epoch, from });
     } catch (error) {
       if (session.isOpen) await session.unlock("owner", position.position);
       // Somebody has it who locks nothing, or locks what this member cannot lock; the next look shows when it is free.
@@ -279,18 +288,32 @@ export class Worker {
     }
   }
 
-  /** Hands partitions to others: drained, committed, released, unlocked, and the group told. */
-  async #giveBack(session: Presence, consumers: readonly PartitionConsumer[]): Promise<void> {
+  /** Hands a partition to others, beside everything else: its handlers may take long to end, and nothing is to wait for them. */
+  #letGo(session: Presence, consumer: PartitionConsumer, why: LeavingReason): void {
+    if (this.#leaving.has(consumer)) return;
+    const left = this.#giveBack(session, [consumer], why).catch((error: unknown) => {
+      this.#context.logger.log("warn", "a partition was not given back in order", { error: toError(error) });
+    });
+    this.#leaving.set(
+      consumer,
+      left.finally(() => {
+        this.#leaving.delete(consumer);
+        this.#survey.raise();
+      }),
+    );
+  }
+
+  /** Hands partitions over: drained, committed, released, unlocked, and their groups told. */
+  async #giveBack(session: Presence, consumers: readonly PartitionConsumer[], why: LeavingReason): Promise<void> {
+    if (consumers.length === 0) return;
     await this.#drain(consumers);
-    for (const consumer of consumers) {
-      this.#owned.delete(consumer.position);
-      try {
-        await this.#context.groups.release(consumer.position, consumer.epoch);
-      } finally {
-        // The lock is what others wait for; the row only tells who it was.
-        if (session.isOpen) await session.unlock("owner", consumer.position);
-        this.#context.doorbell.ringGroup(consumer.group);
-      }
+    for (const one of consumers) if (this.#owned.get(one.position) === one) this.#owned.delete(one.position);
+    try {
+      await this.#context.groups.release(consumers, why, why === "leave" && this.#membership.isStatic);
+    } finally {
+      // The locks are what others wait for; the rows only tell who it was.
+      if (session.isOpen) await Promise.all(consumers.map(({ position }) => session.unlock("owner", position)));
+      for (const group of new Set(consumers.map((one) => one.group))) this.#context.doorbell.ringGroup(group);
     }
   }
 
@@ -312,28 +335,30 @@ export class Worker {
     return inTime.every(Boolean);
   }
 
-  async #leave(session: Presence, member: number): Promise<void> {
-    await this.#giveBack(session, [...this.#owned.values()]);
+  async #leave(session: Presence, member: number, stopHeartbeat: () => void): Promise<void> {
+    await this.#membership.beginLeaving(session, member);
+    await Promise.all(this.#leaving.values());
+    await this.#giveBack(session, [...this.#owned.values()], "leave");
     await Promise.all(this.#duties.map((duty) => duty.stop()));
-    await removeMember(session, member);
+    stopHeartbeat();
+    await this.#membership.leave(session, member);
     this.#ringGroups();
     await this.#context.doorbell.idle();
   }
 
   /** The session is gone, and every lock with it: stop, and let handlers end before the same partitions may be taken again. */
   async #abandon(): Promise<void> {
-    await Promise.all([this.#drain([...this.#owned.values()]), this.#unassigned.endSharing(this.#options.drainMs)]);
+    const owned = [...this.#owned.values()];
     this.#owned.clear();
+    await Promise.all([this.#drain(owned), this.#unassigned.endSharing(this.#options.drainMs)]);
+    await Promise.all(this.#leaving.values());
     await this.#writer.stop();
   }
 
   #forget(consumer: PartitionConsumer): void {
-    this.#context.logger.log("warn", "a partition has another owner; what it had in flight here is void", {
-      group: consumer.consumer.group,
-      topic: consumer.entry.name,
-      partition: consumer.partition,
-      epoch: consumer.epoch,
-    });
+    const { partition, epoch } = consumer;
+    const names = { group: consumer.consumer.group, topic: consumer.entry.name, partition, epoch };
+    this.#context.logger.log("warn", "a partition has another owner; what it had in flight here is void", names);
     if (this.#owned.get(consumer.position) === consumer) this.#owned.delete(consumer.position);
     const session = this.#session;
     if (session?.isOpen) session.unlock("owner", consumer.position).catch(() => this.#survey.raise());
@@ -360,9 +385,8 @@ export class Worker {
   async #poll(): Promise<void> {
     this.#unassigned.poll();
     const consumers = [...this.#owned.values()];
-    const ends = await this.#context.log.ends(
-      consumers.map(({ entry, partition }) => ({ topic: entry.number, partition })),
-    );
+    const places = consumers.map(({ entry, partition }) => ({ topic: entry.number, partition }));
+    const ends = await this.#context.log.ends(places);
     for (const [index, consumer] of consumers.entries()) {
       if ((ends[index]?.end ?? 0) > consumer.fetchOffset) consumer.wake();
     }

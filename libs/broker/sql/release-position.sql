@@ -1,3 +1,3 @@
--- Gives position $1 back, if epoch $2 still has it.
--- Locks: the row.
-select sluice.release_position($1, $2)
+-- Gives positions $1 back whose epochs $2 still have them; $3: why, as sluice.moves says; $4: they wait for their static member.
+-- Locks: the rows, ascending.
+select sluice.leave_position(o.position, o.epoch, $3, $4) from unnest($1::text::integer[], $2::text::bigint[]) o(position, epoch)

@@ -14,6 +14,8 @@ export class ProxiedConnection {
   readonly #statements = new StatementTracker();
   /** What arrives while frozen, in order. */
   readonly #frozen: (() => void)[] = [];
+  /** What is delayed, in order: a delay that ends, or becomes shorter, lets nothing pass what came before. */
+  readonly #delayed: { readonly dueMs: number; readonly action: () => void }[] = [];
   /** Set while a statement is held: it and what the client says after it. */
   #held: Frame[] | undefined;
   /** Requests the server owes an answer to end with ReadyForQuery; the greeting ends with one, too. */
@@ -56,8 +58,26 @@ export class ProxiedConnection {
   #pass(action: () => void): void {
     if (this.#faults.mode === "black-hole") return;
     if (this.#faults.mode === "freeze") this.#frozen.push(action);
-    else if (this.#faults.delayMs > 0) setTimeout(action, this.#faults.delayMs);
+    else if (this.#faults.delayMs > 0 || this.#delayed.length > 0) this.#delay(action);
     else action();
+  }
+
+  #delay(action: () => void): void {
+    this.#delayed.push({ dueMs: performance.now() + this.#faults.delayMs, action });
+    if (this.#delayed.length === 1) this.#deliverDelayed();
+  }
+
+  #deliverDelayed(): void {
+    const first = this.#delayed[0];
+    if (first === undefined) return;
+    setTimeout(
+      () => {
+        first.action();
+        this.#delayed.shift();
+        this.#deliverDelayed();
+      },
+      Math.max(0, first.dueMs - performance.now()),
+    );
   }
 
   #clientSaid(chunk: Buffer): void {
@@ -114,14 +134,19 @@ export class ProxiedConnection {
   #toClient({ bytes }: Frame): void {
     const { cutAfterBytes } = this.#faults;
     if (cutAfterBytes === undefined) {
-      this.#client.write(bytes);
+      this.#write(bytes);
     } else if (bytes.length < cutAfterBytes) {
       this.#faults.cutAfterBytes = cutAfterBytes - bytes.length;
-      this.#client.write(bytes);
+      this.#write(bytes);
     } else {
       this.#faults.cutAfterBytes = undefined;
       this.#client.write(bytes.subarray(0, cutAfterBytes), () => this.cut());
     }
+  }
+
+  #write(bytes: Buffer): void {
+    const size = this.#faults.sliceBytes ?? bytes.length;
+    for (let from = 0; from < bytes.length; from += size) this.#client.write(bytes.subarray(from, from + size));
   }
 
   /** The server has done what it was told: now the answer is lost. */

@@ -23,15 +23,20 @@ export interface FaultyProxy {
   dropNotifications: boolean;
   /** How long every piece takes on its way, in milliseconds; default 0. */
   delayMs: number;
+  /** While set, what the server says arrives in pieces of at most this many bytes. */
+  sliceBytes: number | undefined;
   /** Ends all connections at once, both ways, with a reset. New ones are served. */
   cutAll(): void;
   /** Ends the connection that carries it after this many further bytes from the server, in the middle of a message. */
   cutAfterBytes(bytes: number): void;
-  /** From now on nothing arrives anywhere and nothing is refused; what is sent meanwhile is lost. */
+  /**
+   * From now on nothing arrives anywhere and nothing is refused; what is sent meanwhile is lost. To end it, {@link thaw} and then
+   * {@link cutAll}: connections that have lost something are of no use.
+   */
   blackHole(): void;
   /** From now on nothing arrives anywhere, not even the end of a connection: both sides look frozen to each other. */
   freeze(): void;
-  /** Ends a freeze: everything arrives, late and in order. */
+  /** Ends a freeze: everything arrives, late and in order. Ends a black hole: what is sent from now on arrives. */
   thaw(): void;
   /**
    * The next statement that matches is done by the server, but its answer does not arrive: the connection is reset
@@ -52,6 +57,7 @@ export async function startProxy(targetUrl: string): Promise<FaultyProxy> {
     dropNotifications: false,
     droppedNotifications: 0,
     delayMs: 0,
+    sliceBytes: undefined,
     mode: "pass",
     cutAfterBytes: undefined,
     swallow: undefined,
@@ -88,6 +94,12 @@ export async function startProxy(targetUrl: string): Promise<FaultyProxy> {
     },
     set delayMs(delayMs: number) {
       faults.delayMs = delayMs;
+    },
+    get sliceBytes() {
+      return faults.sliceBytes;
+    },
+    set sliceBytes(bytes: number | undefined) {
+      faults.sliceBytes = bytes;
     },
     cutAll,
     cutAfterBytes(bytes) {
@@ -126,6 +138,7 @@ export interface Faults {
   dropNotifications: boolean;
   droppedNotifications: number;
   delayMs: number;
+  sliceBytes: number | undefined;
   mode: "pass" | "freeze" | "black-hole";
   cutAfterBytes: number | undefined;
   /** Taken by the first connection that meets it. */

@@ -1,0 +1,18 @@
+export { type Anomaly, type AnomalyName, anomalyNames } from "./anomaly.ts";
+export { type Counts, checkHistory, type Finding, type Verdict } from "./check.ts";
+export { HistoryWriter, mergeHistories, readHistory, steadyNow } from "./history-file.ts";
+export {
+  type EffectOperation,
+  type FaultOperation,
+  type GroupOperation,
+  historyKeys,
+  keyOf,
+  nowhere,
+  type Operation,
+  type Operations,
+  type PollOperation,
+  type PositionOperation,
+  type Run,
+  runsOf,
+  type SendOperation,
+} from "./operation.ts";

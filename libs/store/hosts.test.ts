@@ -23,9 +23,9 @@ async function acrossDead(url: string, order: readonly ("dead" | "alive")[]): Pr
 test("[R10] a URL of several hosts is taken apart as libpq does it", () => {
   expect(hostsOf("postgres://ann:a%40b@one:5433,two,[::1]:7/shop?sslmode=require")).toEqual({
     hosts: [
-      { host: "one", port: 5433 },
-      { host: "two", port: 5432 },
-      { host: "::1", port: 7 },
+      { host: "one", port: 5433, url: "postgres://ann:a%40b@one:5433/shop?sslmode=require" },
+      { host: "two", port: 5432, url: "postgres://ann:a%40b@two/shop?sslmode=require" },
+      { host: "::1", port: 7, url: "postgres://ann:a%40b@[::1]:7/shop?sslmode=require" },
     ],
     first: "postgres://ann:a%40b@one:5433/shop?sslmode=require",
   });

@@ -1,87 +1,103 @@
 import { connect, Socket } from "node:net";
-import { setTimeout as wait } from "node:timers/promises";
-import type postgres from "postgres";
+import postgres from "postgres";
+import { withDeadline } from "./deadline.ts";
 
-/** How long one host gets to accept a connection before the next is tried, where there are several. */
-const connectMs = 3_000;
-/** A connection that ends sooner was not what was wanted: a server that starts, stops, or only reads. */
-const soonMs = 2_000;
-/** How long to wait after none of the hosts was what was wanted. */
-const pauseMs = 250;
+/** How long one host gets to answer before the next is tried, where there are several. */
+const answerSeconds = 3;
+/** For how long an answer counts: connections are opened together, and are not to ask one by one. */
+const believedMs = 1_000;
 
 /** Where a server may be. */
 export interface Host {
   readonly host: string;
   readonly port: number;
+  /** The whole URL, with this host alone. */
+  readonly url: string;
 }
 
-/** The hosts of a URL (`postgres://a:5432,b:5433/shop` has two), and the URL with the first of them alone. */
+/** The hosts of a URL (`postgres://a:5432,b:5433/shop` has two) where there are several, each with its own URL; and the URL of the first. */
 export function hostsOf(url: string): { readonly hosts: readonly Host[]; readonly first: string } {
   const [, before = "", list = "", after = ""] = /^(\w+:\/\/(?:[^@/?]*@)?)([^/?]*)(.*)$/s.exec(url) ?? [];
   const [first = "", ...others] = list.split(",");
   if (others.length === 0) return { hosts: [], first: url };
   const hosts = [first, ...others].map((text) => {
     const [, host = "", port = "5432"] = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(text) ?? [];
-    return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
+    return { host: host.replace(/^\[|\]$/g, ""), port: Number(port), url: before + text + after };
   });
   return { hosts, first: before + first + after };
 }
 
 /**
- * What makes a client of postgres.js go by several hosts: each connection goes to the first that takes it and is no standby, beginning
- * with the one that did so last. When none does, a call fails as with one host, and the next tries again.
+ * What makes a client of postgres.js go by several hosts: each connection goes to the first that answers and is no standby, beginning
+ * with the one that did so last. When none does, a call fails as with one host, and the next looks again.
  *
  * The driver goes by several hosts itself, but when none of them answers it tries on and on without a pause and never says so,
- * and it takes a standby for a server that writes.
+ * takes a standby for a server that writes, and fails the call whose connection it thought better of.
  */
 export function acrossHosts(hosts: readonly Host[]): postgres.Options<Record<string, never>> {
   if (hosts.length === 0) return {};
   let current = 0;
-  let endedSoon = 0;
-  let opened: { readonly socket: Socket; readonly index: number; readonly at: number }[] = [];
-  const goOnFrom = (index: number) => {
-    if (current === index) current = (index + 1) % hosts.length;
-  };
-  /** (The driver takes all listeners off a connection that it encrypts, so they are looked at instead.) */
-  const lookBack = () => {
-    const soon = opened.filter(({ socket, at }) => socket.destroyed && performance.now() - at < soonMs);
-    for (const { index } of soon) goOnFrom(index);
-    endedSoon = soon.length === 0 ? 0 : endedSoon + soon.length;
-    opened = opened.filter(({ socket, at }) => !socket.destroyed && performance.now() - at < soonMs);
-  };
-  const socket = async (): Promise<Socket> => {
-    lookBack();
-    if (endedSoon >= hosts.length) await wait(pauseMs);
+  let believedUntil = 0;
+  let looking: Promise<void> | undefined;
+  const look = async () => {
     let failure: unknown;
-    for (let tried = 0; tried < hosts.length; tried += 1) {
-      const index = current;
+    for (const [index] of hosts.entries()) {
+      const next = (current + index) % hosts.length;
       try {
-        const found = await open(hosts[index] as Host);
-        opened.push({ socket: found, index, at: performance.now() });
-        return found;
+        await expectWriter((hosts[next] as Host).url);
+        current = next;
+        believedUntil = performance.now() + believedMs;
+        return;
       } catch (error) {
         failure = error;
-        goOnFrom(index);
       }
     }
-    return failed(failure as Error);
+    throw failure;
+  };
+  const lookTogether = () => {
+    looking ??= look().finally(() => {
+      looking = undefined;
+    });
+    return looking;
+  };
+  const socket = async (): Promise<Socket> => {
+    try {
+      if (performance.now() > believedUntil) await lookTogether();
+      const opened = open(hosts[current] as Host);
+      // What was believed may be over by now. (A connection that fails makes the driver wait before it tries another.)
+      return await opened.catch(() => lookTogether().then(() => open(hosts[current] as Host)));
+    } catch (error) {
+      believedUntil = 0;
+      return failed(error as Error);
+    }
   };
   // Not in the driver's types; its documentation has it.
-  return { target_session_attrs: "primary", ...({ socket } as object) };
+  return { socket } as object;
+}
+
+/** Fails when the server of this URL does not answer, or only reads. */
+async function expectWriter(url: string): Promise<void> {
+  const sql = postgres(url, { max: 1, fetch_types: false, connect_timeout: answerSeconds, onnotice: () => undefined });
+  try {
+    const asked = sql<{ standby: boolean }[]>`select pg_is_in_recovery() as standby`;
+    const [row] = await withDeadline(asked, answerSeconds * 1_000, "looking for the server that writes");
+    if (row?.standby !== false) throw Object.assign(new Error("the server is a standby"), { code: "ECONNREFUSED" });
+  } finally {
+    // Nobody waits for the goodbye of a server that may say nothing.
+    void sql.end({ timeout: 1 });
+  }
 }
 
 function open({ host, port }: Host): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port });
-    const late = setTimeout(() => {
-      socket.destroy(Object.assign(new Error(`${host}:${port} did not answer`), { code: "CONNECT_TIMEOUT" }));
-    }, connectMs);
-    socket.once("error", (error) => {
-      clearTimeout(late);
-      reject(error);
-    });
+    socket.setTimeout(answerSeconds * 1_000, () =>
+      socket.destroy(Object.assign(new Error(`${host}:${port} did not answer`), { code: "CONNECT_TIMEOUT" })),
+    );
+    socket.once("error", reject);
     socket.once("connect", () => {
-      clearTimeout(late);
+      socket.setTimeout(0);
+      socket.removeAllListeners("timeout");
       socket.removeAllListeners("error");
       // The driver asks it for the name that a certificate must have.
       resolve(Object.assign(socket, { host, port }));

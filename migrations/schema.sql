@@ -4446,7 +4446,10 @@ begin
         when p.handed_to > p.next_offset then 1
         when p.next_offset < p.suspect_to then p.crashes
         else 0 end,
-      suspect_to = greatest(p.suspect_to, p.handed_to),
+      suspect_to = case when p.handed_to <= p.next_offset then p.suspect_to
+        when p.next_offset >= p.suspect_to then p.handed_to
+        when p.crashes < 6 then least(p.suspect_to, p.handed_to)
+        else greatest(p.suspect_to, p.handed_to) end,
       done_above = p.done_above + coalesce(
         (select range_agg(int8range(d."offset", d."offset" + 1)) from sluice.done d where d.position = p_position and d."offset" >= p.next_offset),
         '{}')
@@ -4570,7 +4573,7 @@ comment on column sluice."position".handed_to is 'Messages from next_offset up t
 comment on column sluice."position".left_why is 'Why its last owner gave it back; counts while there is none.';
 comment on column sluice."position".next_offset is 'Everything below is done.';
 comment on column sluice."position".owner is 'The member that took it last; null when it was given back. It still has it while the session lock (1936487684, position) is held or, if it is leased, while its lease runs.';
-comment on column sluice."position".suspect_to is 'Messages below were possibly being handled when a process ended.';
+comment on column sluice."position".suspect_to is 'Messages below were possibly being handled by each of the processes that ended.';
 comment on column sluice.assignments.assignment is 'How the group''s partitions are assigned: sticky, range or round-robin, as its oldest member wants it; null: it has none.';
 comment on column sluice.assignments.epoch is 'Counts the owners.';
 comment on column sluice.assignments.held is 'Whether its owner''s session is there and has it. False with an owner: it is awaited back, or about to be replaced.';

@@ -22,6 +22,7 @@ import hints from "../../migrations/0021_hints.sql" with { type: "text" };
 import refusals from "../../migrations/0022_refusals.sql" with { type: "text" };
 import poolers from "../../migrations/0023_poolers.sql" with { type: "text" };
 import members from "../../migrations/0024_members.sql" with { type: "text" };
+import suspects from "../../migrations/0025_suspects.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -50,4 +51,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0022_refusals", refusals),
   defineMigration("0023_poolers", poolers),
   defineMigration("0024_members", members),
+  defineMigration("0025_suspects", suspects),
 ];

@@ -47,8 +47,8 @@ export class PartitionConsumer implements RedrivenHome {
   readonly #reserve: HandOutReserve;
   /** Set where a full topic drops messages. */
   readonly #dropped: DroppedMessages | undefined;
-  /** Messages below are handed over one by one, each noted before. */
-  readonly #suspectTo: number;
+  /** Messages below are handed over one by one, each noted before. 0: none are, or no more. */
+  #suspectTo: number;
   /** Whether it hands over anything at present. */
   readonly pause: PartitionPause;
   /** Messages beside the log that it hands over once more. */
@@ -65,6 +65,8 @@ export class PartitionConsumer implements RedrivenHome {
   #committedNext: number;
   #committedRanges = "";
   #stopped = false;
+  /** Messages below may have been handed out, or are about to be. */
+  #reach: number;
   #wantsReserve = false;
   #turnBeganAt = performance.now();
 
@@ -106,7 +108,8 @@ export class PartitionConsumer implements RedrivenHome {
       },
       onRoom: () => this.#wake.raise(),
     });
-    this.#reserve = new HandOutReserve(taken.nextOffset);
+    this.#reserve = new HandOutReserve(taken.nextOffset, taken.crashes > 0 ? taken.suspectTo : 0);
+    this.#reach = taken.nextOffset;
     this.#dropped = this.entry.guards.drops ? new DroppedMessages(context, this, this.#progress) : undefined;
     this.#suspectTo = taken.crashes > this.#toleratedCrashes ? taken.suspectTo : 0;
     this.pause = new PartitionPause(context, this, this.#runner.queue);
@@ -165,7 +168,7 @@ export class PartitionConsumer implements RedrivenHome {
     const doneAbove = explicit ? [] : this.#progress.ranges();
     const isSame = nextOffset === this.#committedNext && JSON.stringify(doneAbove) === this.#committedRanges;
     if (isSame && !this.#wantsReserve) return undefined;
-    const handedTo = this.#reserve.next(this.#fetchOffset);
+    const handedTo = this.#reserve.next(this.#reach);
     return { position: this.position, epoch: this.epoch, nextOffset, doneAbove, handedTo };
   }
 
@@ -173,9 +176,9 @@ export class PartitionConsumer implements RedrivenHome {
   committed(commit: PositionCommit): void {
     this.#committedNext = commit.nextOffset;
     this.#committedRanges = JSON.stringify(commit.doneAbove);
-    this.#reserve.written(commit.handedTo ?? 0, commit.handedTo === undefined ? 0 : this.#fetchOffset);
+    this.#reserve.written(commit.handedTo ?? 0, commit.handedTo === undefined ? 0 : this.#reach);
     // A write that was under way when more was asked for has not reserved that.
-    if (this.#fetchOffset <= this.#reserve.end) this.#wantsReserve = false;
+    if (this.#reach <= this.#reserve.end) this.#wantsReserve = false;
   }
 
   transactionCommitted(offset: number): void {
@@ -237,7 +240,7 @@ export class PartitionConsumer implements RedrivenHome {
       if (this.consumer.filter !== undefined) for (const range of passedOver(result, from)) this.passOver(...range);
       this.#hasReadAll = !result.more;
       if (result.more) reading = this.#read();
-      if (result.next > this.#reserve.end) await this.#reserveMore();
+      if (!this.#reserve.isCareful(from)) await this.#reserveMore(result.next);
       this.#turnBeganAt = performance.now();
       if (this.#stage !== undefined) await this.#admitTogether(this.#stage, new RecordCursor(result.batches, from));
       else for (const batch of result.batches) await this.#admit(batch, from);
@@ -255,8 +258,9 @@ export class PartitionConsumer implements RedrivenHome {
   }
 
   /** Says how far it will hand out, before it does. A write that was under way already has not said so: then once more. */
-  async #reserveMore(): Promise<void> {
-    while (!this.#stopped && this.#fetchOffset > this.#reserve.end) {
+  async #reserveMore(to: number): Promise<void> {
+    this.#reach = Math.max(this.#reach, to);
+    while (!this.#stopped && this.#reach > this.#reserve.end) {
       this.#wantsReserve = true;
       await this.#write();
     }
@@ -310,10 +314,11 @@ export class PartitionConsumer implements RedrivenHome {
       await this.#untilTurn();
       if (this.#dropped?.isDue(cursor.next) === true) await this.#dropped.pass(cursor.next);
       const places = cursor.take(stage.size, (offset) => this.#progress.isDone(offset));
-      if (places.length === 0) return;
-      const isOrdinary = places.every(
-        (place) => offsetOf(place) >= this.#suspectTo && !this.expiry.concerns(place.batch, place.index),
-      );
+      const last = places.at(-1);
+      if (last === undefined) return;
+      if (offsetOf(last) >= this.#reserve.end) await this.#reserveMore(offsetOf(last) + 1);
+      const isOrdinary =
+        this.#suspectTo === 0 && !places.some((place) => this.expiry.concerns(place.batch, place.index));
       const outcome =
         isOrdinary && !this.#runner.isPaced
           ? await this.#runner.run(() => stage.handleTogether(places, this.signal))
@@ -342,7 +347,8 @@ export class PartitionConsumer implements RedrivenHome {
       if (this.#progress.isDone(offset)) continue;
       if (this.#dropped?.isDue(offset) === true && (await this.#dropped.pass(offset)) > offset) continue;
       if (this.redriven.waitsForTurn || this.pause.isOn) await this.#untilTurn();
-      const attempt = offset < this.#suspectTo ? await this.#noteSuspicious(offset) : 1;
+      if (offset >= this.#reserve.end) await this.#reserveMore(offset + 1);
+      const attempt = this.#suspectTo > 0 ? await this.#noteSuspicious(offset) : 1;
       if (this.#stopped) return;
       const isAlone =
         offset < this.#suspectTo || (this.consumer.batching !== undefined && this.expiry.concerns(batch, index));
@@ -358,20 +364,19 @@ export class PartitionConsumer implements RedrivenHome {
     return this.consumer.attempts === 1 ? 0 : 1;
   }
 
-  /** Notes that a message which saw processes end is handed over, alone; gives which attempt that is. */
+  /** Notes that a message which saw processes end is handed over, alone; gives which attempt that is. Behind the last one it goes on as usual. */
   async #noteSuspicious(offset: number): Promise<number> {
-    await this.#quiet();
+    while (this.#runner.isRunning && !this.#stopped) await this.#runner.idle();
     // Those before it are not to be handed over again if this one ends the process, too.
     await this.#write();
     if (this.#stopped) return 0;
+    if (offset >= this.#suspectTo) {
+      this.#suspectTo = 0;
+      return 1;
+    }
     const attempt = await this.#keeper.handOut(offset, 1 + this.#toleratedCrashes);
     if (attempt === "fenced") this.fence();
     return typeof attempt === "number" ? attempt : 0;
-  }
-
-  /** Resolves when nothing is in a handler's hands. */
-  async #quiet(): Promise<void> {
-    while (this.#runner.isRunning && !this.#stopped) await this.#runner.idle();
   }
 
   async #waitForRoom(): Promise<void> {

@@ -49,7 +49,7 @@ async function runSteps(tools, temporary) {
       environment,
     );
     await runTests("bun test", [...bunTest, "./libs", "./apps", "./tests"], withServer, temporary);
-    const denoTest = [tools.deno, "test", "--allow-all", "--no-check", "--no-lock", "--no-remote"];
+    const denoTest = [tools.deno, "test", "--parallel", "--allow-all", "--no-check", "--no-lock", "--no-remote"];
     await runTests("conformance under Deno", [...denoTest, "tests/conformance"], withServer, temporary);
     await runOnOtherPostgres(tools, environment, [...bunTest, "./tests/conformance"], temporary);
   } finally {

@@ -141,6 +141,8 @@ const defaultSettings: Readonly<Record<string, string>> = {
   unix_socket_directories: "",
   max_connections: "100",
   shared_buffers: "128MB",
+  // What a server with half a gibibyte of buffers has by itself: with 4 MiB, appends now and then waited for WAL to be written.
+  wal_buffers: "16MB",
   wal_level: "replica",
   jit: "off",
   fsync: "on",

@@ -4435,17 +4435,21 @@ CREATE OR REPLACE FUNCTION sluice.take_over(p_position integer, p_member integer
  RETURNS TABLE(epoch bigint, next_offset bigint, done_above text, suspect_to bigint, crashes integer)
  LANGUAGE plpgsql
 AS $function$
+declare
+  v_crashes integer;
 begin
   perform pg_advisory_xact_lock(1936487683, p_position);
+  -- Under the fence nobody else writes it.
+  select case when p.handed_to > p.next_offset and p.next_offset < p.suspect_to then p.crashes + 1
+    when p.handed_to > p.next_offset then 1
+    when p.next_offset < p.suspect_to then p.crashes
+    else 0 end into v_crashes from sluice.position p where p.position = p_position;
   return query
     update sluice.position p set
       epoch = p.epoch + 1,
       owner = p_member,
-      handed_to = p.next_offset + p_reserve,
-      crashes = case when p.handed_to > p.next_offset and p.next_offset < p.suspect_to then p.crashes + 1
-        when p.handed_to > p.next_offset then 1
-        when p.next_offset < p.suspect_to then p.crashes
-        else 0 end,
+      handed_to = p.next_offset + case when v_crashes > 1 then least(p_reserve, 16) else p_reserve end,
+      crashes = v_crashes,
       suspect_to = case when p.handed_to <= p.next_offset then p.suspect_to
         when p.next_offset >= p.suspect_to then p.handed_to
         when p.crashes < 6 then least(p.suspect_to, p.handed_to)

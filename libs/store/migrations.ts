@@ -23,6 +23,7 @@ import refusals from "../../migrations/0022_refusals.sql" with { type: "text" };
 import poolers from "../../migrations/0023_poolers.sql" with { type: "text" };
 import members from "../../migrations/0024_members.sql" with { type: "text" };
 import suspects from "../../migrations/0025_suspects.sql" with { type: "text" };
+import carefulSteps from "../../migrations/0030_careful_steps.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -52,4 +53,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0023_poolers", poolers),
   defineMigration("0024_members", members),
   defineMigration("0025_suspects", suspects),
+  defineMigration("0030_careful_steps", carefulSteps),
 ];

@@ -49,7 +49,10 @@ class Handled {
 
 const handled = new Handled();
 
-/** The effect of a message: a row that has no unique key, and an account that must add up; now and then it takes its time. */
+/**
+ * The effect of a message: a row that has no unique key, and an account that must add up; now and then it takes its time. Messages of a partition
+ * share two accounts, in both groups, so that transactions wait for each other and now and then deadlock.
+ */
 async function writeEffect(context: HandlerContext<Message>): Promise<void> {
   const tx = await context.tx();
   const { group, partition, offset, value } = context;
@@ -57,11 +60,11 @@ async function writeEffect(context: HandlerContext<Message>): Promise<void> {
     sql`insert into chaos.effect ("group", partition, "offset", process) values (${group}, ${globalPartition(exact.name, partition)}, ${offset}, ${options.name})`,
   );
   await tx.execute(
-    sql`update chaos.account set balance = balance + 1 where account = ${(partition * 7 + value.n) % 16}`,
+    sql`update chaos.account set balance = balance + 1 where account = ${partition * 2 + (value.n % 2)}`,
   );
   if (value.n % 40 === 0) {
-    await wait(300);
-    await tx.execute(sql`update chaos.account set balance = balance where account = ${(partition * 3 + value.s) % 16}`);
+    await wait(100);
+    await tx.execute(sql`update chaos.account set balance = balance where account = ${partition * 2 + (value.s % 2)}`);
   }
 }
 

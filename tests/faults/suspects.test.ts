@@ -8,6 +8,10 @@ setDefaultTimeout(30_000);
 async function ownAndEnd(rig: Rig, nextOffset: number, handedTo: number) {
   const [taken] = await rig.sql<{ epoch: string; suspects: string; crashes: number }[]>`
     select epoch, next_offset || ' to ' || suspect_to as suspects, crashes from sluice.take_over(1, null, 256)`;
+  const [position] = await rig.sql<{ reserved: number }[]>`
+    select (handed_to - next_offset)::integer as reserved from sluice.position where position = 1`;
+  // As HandOutReserve believes.
+  expect(position?.reserved).toBe((taken?.crashes ?? 0) > 1 ? 16 : 256);
   await rig.sql`select sluice.commit_positions('{1}', array[${taken?.epoch ?? 0}]::bigint[], array[${nextOffset}]::bigint[], '{"{}"}', array[${handedTo}]::bigint[])`;
   return { suspects: taken?.suspects, crashes: taken?.crashes };
 }

@@ -208,6 +208,21 @@ function laterFirst(history: Operation[]): Operation[] | undefined {
   return history.toSpliced(history.indexOf(first), 0, withRuns(first, [later]));
 }
 
+/** A transactional group has come to `position` of partition 0; all but the message at `missing` have their effects. */
+function withLag(history: Operation[], position: number, missing: number): Operation[] {
+  return history.flatMap((one): Operation[] => {
+    if (one.op !== "effect" || one.partition !== 0) return [one];
+    const { time, group, partition } = one;
+    const common = { time, group, partition, epoch: 1, process: "consumer-1", owner: "consumer-1", done: [] };
+    return [
+      { ...common, op: "position", kind: "take", from: 0, to: 0 },
+      { ...common, op: "position", kind: "commit", from: 0, to: position },
+      { ...one, count: missing },
+      { ...one, from: missing + 1, count: one.count - missing - 1 },
+    ];
+  });
+}
+
 const seeds = fc.integer({ min: 0, max: 2 ** 31 - 1 });
 
 test("[I1][I5][I9][I12][I13][I21] a good history has no anomaly", () => {
@@ -235,6 +250,14 @@ test.each(anomalyNames.map((name) => [name] as const))("planted into a good hist
     { numRuns: 150 },
   );
   expect(planted).toBeGreaterThan(20);
+});
+
+test("[I13] what lies above a position that stands still is lag; what it has passed and has no effect is lost", () => {
+  const history = goodHistory(5);
+  const found = (missing: number) => checkHistory(withLag(history, 10, missing)).findings.map(({ name }) => name);
+  expect(found(10)).toEqual([]);
+  expect(found(12)).toEqual([]);
+  expect(found(9)).toEqual(["inexact-effect"]);
 });
 
 test("a history of several processes is read from files, in the order of time, without a line that was cut", () => {

@@ -47,15 +47,23 @@ export function* positionRegressed(history: Operations): Iterable<Anomaly> {
   }
 }
 
-/** In a transactional group each message of the log has exactly one effect, and nothing else has any (invariant 13). */
+/**
+ * In a transactional group each message below the position has exactly one effect, one above it at most one, and nothing else has any
+ * (invariant 13). What lies above the position when the history ends is lag, which is nothing lost.
+ */
 export function* inexactEffect(history: Operations, { groups, log }: Known): Iterable<Anomaly> {
+  const positions = new Map<string, number>();
+  for (const operation of history)
+    if (operation.op === "position" && operation.kind !== "mark")
+      positions.set(`${operation.group} ${operation.partition}`, operation.to);
   const reached = new Map<string, number>();
   for (const operation of history) {
     if (operation.op !== "effect") continue;
     const { group, partition, from, count, times } = operation;
     const line = `${group} ${partition}`;
     const expected = reached.get(line) ?? log.of(partition).start;
-    if (from !== expected)
+    const hasHole = from > expected && expected < (positions.get(line) ?? Number.POSITIVE_INFINITY);
+    if (from < expected || hasHole)
       yield {
         name: "inexact-effect",
         text: `${place(partition, Math.min(from, expected))} has no effect of ${group}, those from ${from} on have`,
@@ -69,12 +77,14 @@ export function* inexactEffect(history: Operations, { groups, log }: Known): Ite
   }
   for (const [group, { declared }] of groups) {
     for (const partition of declared.isTransactional ? declared.partitions : []) {
+      const line = `${group} ${partition}`;
       const { start, end } = log.of(partition);
-      const to = reached.get(`${group} ${partition}`) ?? start;
-      if (end !== -1 && to !== end)
+      const to = reached.get(line) ?? start;
+      const position = Math.min(positions.get(line) ?? end, end);
+      if (end !== -1 && (to < position || to > end))
         yield {
           name: "inexact-effect",
-          text: `${group} has effects to ${to} of partition ${partition}, whose log ends at ${end}`,
+          text: `${group} has effects to ${to} of partition ${partition}, whose position is ${position} of ${end}`,
         };
     }
   }

@@ -8,7 +8,7 @@ import type { StageRunner } from "../stage/stage-runner.ts";
 import { DroppedMessages } from "./dropped-messages.ts";
 import { Expiry } from "./expiry.ts";
 import { FailurePolicy } from "./failure-policy.ts";
-import { HandOutReserve } from "./hand-out-reserve.ts";
+import { HandOutReserve, toleratedCrashes } from "./hand-out-reserve.ts";
 import { insist } from "./insist.ts";
 import type { DeliveryServices } from "./message.ts";
 import type { PaceInForce } from "./pace-in-force.ts";
@@ -108,10 +108,10 @@ export class PartitionConsumer implements RedrivenHome {
       },
       onRoom: () => this.#wake.raise(),
     });
-    this.#reserve = new HandOutReserve(taken.nextOffset, taken.crashes > 0 ? taken.suspectTo : 0);
+    this.#reserve = new HandOutReserve(taken.nextOffset, taken);
     this.#reach = taken.nextOffset;
     this.#dropped = this.entry.guards.drops ? new DroppedMessages(context, this, this.#progress) : undefined;
-    this.#suspectTo = taken.crashes > this.#toleratedCrashes ? taken.suspectTo : 0;
+    this.#suspectTo = taken.crashes > toleratedCrashes(this.consumer) ? taken.suspectTo : 0;
     this.pause = new PartitionPause(context, this, this.#runner.queue);
     this.redriven = new RedrivenSource(context, this, this.#runner.queue);
     this.heedPace();
@@ -259,6 +259,7 @@ export class PartitionConsumer implements RedrivenHome {
 
   /** Says how far it will hand out, before it does. A write that was under way already has not said so: then once more. */
   async #reserveMore(to: number): Promise<void> {
+    if (this.#reserve.limitAt(to - 1) !== undefined) await this.#nothingInHand();
     this.#reach = Math.max(this.#reach, to);
     while (!this.#stopped && this.#reach > this.#reserve.end) {
       this.#wantsReserve = true;
@@ -313,7 +314,9 @@ export class PartitionConsumer implements RedrivenHome {
     while (!this.#stopped) {
       await this.#untilTurn();
       if (this.#dropped?.isDue(cursor.next) === true) await this.#dropped.pass(cursor.next);
-      const places = cursor.take(stage.size, (offset) => this.#progress.isDone(offset));
+      const places = cursor.take(this.#reserve.limitAt(cursor.next) ?? stage.size, (offset) =>
+        this.#progress.isDone(offset),
+      );
       const last = places.at(-1);
       if (last === undefined) return;
       if (offsetOf(last) >= this.#reserve.end) await this.#reserveMore(offsetOf(last) + 1);
@@ -359,14 +362,9 @@ export class PartitionConsumer implements RedrivenHome {
     }
   }
 
-  /** How many processes may end over messages that are handed over as usual; one is the cause of few. */
-  get #toleratedCrashes(): number {
-    return this.consumer.attempts === 1 ? 0 : 1;
-  }
-
   /** Notes that a message which saw processes end is handed over, alone; gives which attempt that is. Behind the last one it goes on as usual. */
   async #noteSuspicious(offset: number): Promise<number> {
-    while (this.#runner.isRunning && !this.#stopped) await this.#runner.idle();
+    await this.#nothingInHand();
     // Those before it are not to be handed over again if this one ends the process, too.
     await this.#write();
     if (this.#stopped) return 0;
@@ -374,9 +372,13 @@ export class PartitionConsumer implements RedrivenHome {
       this.#suspectTo = 0;
       return 1;
     }
-    const attempt = await this.#keeper.handOut(offset, 1 + this.#toleratedCrashes);
+    const attempt = await this.#keeper.handOut(offset, 1 + toleratedCrashes(this.consumer));
     if (attempt === "fenced") this.fence();
     return typeof attempt === "number" ? attempt : 0;
+  }
+
+  async #nothingInHand(): Promise<void> {
+    while (this.#runner.isRunning && !this.#stopped) await this.#runner.idle();
   }
 
   async #waitForRoom(): Promise<void> {

@@ -51,20 +51,19 @@ const handled = new Handled();
 
 /**
  * The effect of a message: a row that has no unique key, and an account that must add up; now and then it takes its time. Messages of a partition
- * share two accounts, in both groups, so that transactions wait for each other and now and then deadlock.
+ * share two accounts of their group, so that handlers at a time wait for each other and now and then deadlock.
  */
 async function writeEffect(context: HandlerContext<Message>): Promise<void> {
   const tx = await context.tx();
   const { group, partition, offset, value } = context;
+  const accountOf = (number: number) => (group === "effects-in-order" ? 0 : 16) + partition * 2 + (number % 2);
   await tx.execute(
     sql`insert into chaos.effect ("group", partition, "offset", process) values (${group}, ${globalPartition(exact.name, partition)}, ${offset}, ${options.name})`,
   );
-  await tx.execute(
-    sql`update chaos.account set balance = balance + 1 where account = ${partition * 2 + (value.n % 2)}`,
-  );
+  await tx.execute(sql`update chaos.account set balance = balance + 1 where account = ${accountOf(value.n)}`);
   if (value.n % 40 === 0) {
     await wait(100);
-    await tx.execute(sql`update chaos.account set balance = balance where account = ${partition * 2 + (value.s % 2)}`);
+    await tx.execute(sql`update chaos.account set balance = balance where account = ${accountOf(value.s)}`);
   }
 }
 

@@ -122,7 +122,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     const until = performance.now() + 2_000;
     const lane = async () => {
       while (performance.now() < until) {
-        const accounts = Array.from({ length: 4 }, () => random(16));
+        const accounts = Array.from({ length: 4 }, () => random(32));
         const locking = sql.begin(async (tx) => {
           for (const account of accounts) {
             await tx`update chaos.account set balance = balance where account = ${account}`;

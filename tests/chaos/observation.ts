@@ -25,7 +25,7 @@ export async function observe(sql: postgres.Sql): Promise<void> {
     create table chaos.intent (sender integer not null, number integer not null, primary key (sender, number));
     create table chaos.effect ("group" text not null, partition integer not null, "offset" bigint not null, process text not null);
     create table chaos.account (account integer primary key, balance bigint not null);
-    insert into chaos.account select account, 0 from generate_series(0, 15) account;
+    insert into chaos.account select account, 0 from generate_series(0, 31) account;
 
     create function chaos.note_member() returns trigger language plpgsql as $$ begin
       insert into chaos.member values (new.member, split_part(new.name, ' ', 1)) on conflict do nothing;
@@ -120,6 +120,10 @@ async function recordEffects(
     }
   }
   if (run !== undefined) await history.write(run);
+  const retries = await sql<{ group: string; topic: string; partition: number; offset: number }[]>`
+    select "group", topic, partition, "offset"::float8 as offset from sluice.retries`;
+  for (const { group, topic, partition, offset } of retries)
+    await history.write({ ...common(), op: "waiting", group, partition: globalPartition(topic, partition), offset });
 }
 
 /** Writes what the database has noted of positions, in its order, to a history of its own. */

@@ -258,6 +258,8 @@ test("[I13] what lies above a position that stands still is lag; what it has pas
   expect(found(10)).toEqual([]);
   expect(found(12)).toEqual([]);
   expect(found(9)).toEqual(["inexact-effect"]);
+  const waiting = { process: "c", time: 0, op: "waiting", group: "effects", partition: 0, offset: 9 } as const;
+  expect(checkHistory([...withLag(history, 10, 9), waiting]).findings).toEqual([]);
 });
 
 test("a history of several processes is read from files, in the order of time, without a line that was cut", () => {

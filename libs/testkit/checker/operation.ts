@@ -72,6 +72,14 @@ export interface EffectOperation extends Common {
   readonly times: number;
 }
 
+/** A message that failed waits to be handed over again when the history ends, although the position has passed it. */
+export interface WaitingOperation extends Common {
+  readonly op: "waiting";
+  readonly group: string;
+  readonly partition: number;
+  readonly offset: number;
+}
+
 /** A group, declared before anything of it. */
 export interface GroupOperation extends Common {
   readonly op: "group";
@@ -98,6 +106,7 @@ export type Operation =
   | EndsOperation
   | PositionOperation
   | EffectOperation
+  | WaitingOperation
   | GroupOperation
   | FaultOperation;
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { noBrowser, openBrowser } from "@sluice/app-kit/testing";
+import { eventually, noBrowser, openBrowser } from "@sluice/app-kit/testing";
 import { startTestSale } from "./testing.ts";
 
 test.skipIf(noBrowser !== undefined)(
@@ -26,7 +26,11 @@ test.skipIf(noBrowser !== undefined)(
     await page.reload();
     await page.getByText("Bought. Thank you!").waitFor();
     expect(await page.getByRole("button", { name: "Buy one" }).isVisible()).toBe(false);
+    expect(await page.getByRole("link", { name: "A newer sale" }).isVisible()).toBe(false);
+    const newer = await app.open(7);
     expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(360);
+    await page.getByRole("link", { name: "A newer sale" }).click();
+    await page.getByRole("heading", { name: `Flash sale ${newer}` }).waitFor();
     expect(browser.complaints).toEqual([]);
   },
   60_000,
@@ -46,6 +50,10 @@ test.skipIf(noBrowser !== undefined)(
       .getByText(/^[1-9]\d*$/)
       .waitFor();
     await plot.getByText("processed").waitFor();
+    // It moves.
+    const drawn = () => plot.locator("path.line.arriving").getAttribute("d");
+    const before = await drawn();
+    await eventually("the plot is drawn anew", async () => (await drawn()) !== before);
     const card = page.getByRole("article").filter({ hasText: "The order service is killed" });
     await card.getByText("passed", { exact: true }).waitFor({ timeout: 50_000 });
     await card.getByText("exactly the stock was sold").waitFor();

@@ -11,7 +11,7 @@ test("[U3] --once: the burst straight and through the queue, and a killed order 
   await using database = await testDatabase();
   await using app = startProcess(main, ["--once"], { DATABASE_URL: database.url });
   expect(await app.exited).toBe(0);
-  expect(app.output()).toContain("straight, 1000/s");
+  expect(app.output()).toContain("straight, 2000/s");
   expect(app.output()).toContain("2 of 2 scenarios passed");
 }, 150_000);
 

@@ -3,7 +3,8 @@ import { eventually } from "@sluice/app-kit/testing";
 import { Sessions } from "./page/session.ts";
 import { startTestSale, type TestSale } from "./testing.ts";
 
-const one = (sale: number) => ({ sale, quantity: 1 });
+const ordersOf = (sale: unknown) => `/orders?sale=${sale}`;
+const payOf = (sale: unknown) => `/orders/mine/pay?sale=${sale}`;
 
 /** Everything that an order could have left behind. */
 async function tracesOf({ frame }: TestSale): Promise<{ messages: number; orders: number }> {
@@ -20,17 +21,18 @@ test("[U3] what is no order gets a clear answer, and nothing is written", async 
     return [response.status, ((await response.json()) as { error: string }).error] as const;
   };
   for (const quantity of [-1, 0, 2, 1.5, "many", null, true, [1], 1e300, "-1"]) {
-    const [status, error] = await refusal(app.post("/orders", "ada", { sale, quantity }));
+    const [status, error] = await refusal(app.post(ordersOf(sale), "ada", { quantity }));
     expect([quantity, status]).toEqual([quantity, 400]);
     expect(error).toBe("One item for each buyer: the quantity must be 1.");
   }
-  for (const wrong of [undefined, "x", -1, 1.5, 2 ** 40, {}]) {
-    expect(await refusal(app.post("/orders", "ada", { sale: wrong, quantity: 1 }))).toEqual([400, "Which sale?"]);
+  for (const wrong of ["", "x", -1, 1.5, 2 ** 40, "%00"]) {
+    const answer = refusal(app.post(ordersOf(wrong), "ada"));
+    expect([wrong, ...(await answer)]).toEqual([wrong, 400, "Which sale?"]);
   }
-  expect(await refusal(app.post("/orders", "ada", one(sale + 100)))).toEqual([404, "There is no such sale."]);
-  expect((await app.post("/orders", "ada", "{")).status).toBe(415);
-  expect((await app.post("/orders", "ada", { ...one(sale), more: "x".repeat(20_000) })).status).toBe(413);
-  expect((await app.post("/orders", "ada", one(sale), { origin: "https://evil.example" })).status).toBe(403);
+  expect(await refusal(app.post(ordersOf(sale + 100), "ada"))).toEqual([404, "There is no such sale."]);
+  expect((await app.post(ordersOf(sale), "ada", "{")).status).toBe(415);
+  expect((await app.post(ordersOf(sale), "ada", { quantity: 1, more: "x".repeat(20_000) })).status).toBe(413);
+  expect((await app.post(ordersOf(sale), "ada", undefined, { origin: "https://evil.example" })).status).toBe(403);
 
   const cookie = app.sessions.cookieOf("ada");
   const forged = [
@@ -42,42 +44,42 @@ test("[U3] what is no order gets a clear answer, and nothing is written", async 
     "",
   ];
   for (const session of forged) {
-    for (const path of ["/orders", "/orders/mine/pay"]) {
-      const [status, error] = await refusal(app.post(path, "ada", one(sale), { cookie: session }));
+    for (const path of [ordersOf(sale), payOf(sale)]) {
+      const [status, error] = await refusal(app.post(path, "ada", undefined, { cookie: session }));
       expect([session, status]).toEqual([session, 401]);
       expect(error).toBe("Nobody knows this session. Please load the page again.");
     }
     expect((await fetch(`${app.url}/orders/mine/events?sale=1`, { headers: { cookie: session } })).status).toBe(401);
   }
-  expect(await refusal(app.post("/orders/mine/pay", "ada", one(sale)))).toEqual([
+  expect(await refusal(app.post(payOf(sale), "ada"))).toEqual([
     404,
     "There is no order of yours that has been looked at.",
   ]);
   expect((await app.post("/sales", "ada", { stock: 0 })).status).toBe(400);
   expect(await tracesOf(app)).toEqual({ messages: 0, orders: 0 });
-  expect((await app.post("/orders", "ada", one(sale))).status).toBe(202);
+  expect((await app.post(ordersOf(sale), "ada")).status).toBe(202);
   await app.settled(sale, { reserved: 1 });
 }, 60_000);
 
 test("[U3] one buyer on fifty connections at once, and again later, has one order and one item", async () => {
   await using app = await startTestSale();
   const sale = await app.open(10);
-  const answers = await Promise.all(Array.from({ length: 50 }, () => app.post("/orders", "ada", one(sale))));
+  const answers = await Promise.all(Array.from({ length: 50 }, () => app.post(ordersOf(sale), "ada")));
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([202]));
   await app.settled(sale, { reserved: 1 });
-  expect((await app.post("/orders", "ada", one(sale))).status).toBe(202);
+  expect((await app.post(ordersOf(sale), "ada")).status).toBe(202);
   expect(await tracesOf(app)).toEqual({ messages: 1, orders: 1 });
 
   // The second layer: the same message again, as when the window is over or the group is moved back.
   const { sql } = app.frame.database;
   await app.sluice.groups.reset("order-service", "flash-orders", "earliest", { force: true });
-  await app.post("/orders", "bob", one(sale));
+  await app.post(ordersOf(sale), "bob");
   await app.settled(sale, { reserved: 2 });
   const [stock] = await sql<{ left: number }[]>`select in_stock as left from flash_sale.sales where sale = ${sale}`;
   expect(stock?.left).toBe(8);
 
   // Paying twice, from everywhere, is paying once; the deadline's message is recalled.
-  const payments = await Promise.all(Array.from({ length: 20 }, () => app.post("/orders/mine/pay", "ada", one(sale))));
+  const payments = await Promise.all(Array.from({ length: 20 }, () => app.post(payOf(sale), "ada")));
   expect(new Set(payments.map(({ status }) => status))).toEqual(new Set([200]));
   const due = await sql`select from sluice.delayed_messages where topic = 'flash-payment-deadlines'`;
   expect(due).toHaveLength(1);
@@ -88,18 +90,37 @@ test("[U3] beyond the bound everybody hears sold out at once, also while the ord
   const sale = await app.open(100);
   await app.sluice.groups.pause("order-service");
   const statuses = await Promise.all(
-    Array.from({ length: 400 }, async (_, index) => (await app.post("/orders", `buyer-${index}`, one(sale))).status),
+    Array.from({ length: 400 }, async (_, index) => (await app.post(ordersOf(sale), `buyer-${index}`)).status),
   );
   const counted = (status: number) => statuses.filter((each) => each === status).length;
   expect([counted(202), counted(409)]).toEqual([150, 250]);
-  const refused = await app.post("/orders", "late", one(sale));
+  const refused = await app.post(ordersOf(sale), "late");
   expect(await refused.json()).toEqual({ error: "Sold out. More people are in line than items are left." });
   expect(await tracesOf(app)).toEqual({ messages: 150, orders: 0 });
   await app.sluice.groups.resume("order-service");
   await app.settled(sale, { reserved: 100, waiting: 50 });
   await eventually("the sale is closed", async () => (await app.board.look()).sales[0]?.isClosed === true);
-  expect((await app.post("/orders", "late", one(sale))).status).toBe(409);
+  expect((await app.post(ordersOf(sale), "late")).status).toBe(409);
   expect((await tracesOf(app)).messages).toBe(150);
+}, 60_000);
+
+test("[U3] who has no chance hears so before session and body are looked at", async () => {
+  await using app = await startTestSale();
+  const [open, closed] = [await app.open(5), await app.open(1)];
+  for (const buyer of ["ada", "bob"]) expect((await app.post(ordersOf(closed), buyer)).status).toBe(202);
+  await app.settled(closed, { reserved: 1, waiting: 1 });
+  const isClosed = async () => (await app.board.look()).sales[0]?.isClosed === true;
+  await eventually("the sale is closed", isClosed);
+
+  const headers = { "content-type": "application/json" };
+  const ask = async (sale: number, body: string) =>
+    (await fetch(`${app.url}${ordersOf(sale)}`, { method: "POST", headers, body })).status;
+  for (const body of ["{", "", `{ "quantity": 7 }`, "x".repeat(15_000)]) {
+    expect(await ask(closed, body)).toBe(409);
+    expect(await ask(open, body)).not.toBe(409);
+  }
+  expect(await ask(open, `{ "quantity": 1 }`)).toBe(401);
+  expect(await tracesOf(app)).toEqual({ messages: 2, orders: 2 });
 }, 60_000);
 
 test("[U3] buyers see their place and what becomes of them; what is not paid goes to who waits", async () => {
@@ -130,7 +151,7 @@ test("[U3] buyers see their place and what becomes of them; what is not paid goe
   if (ada === undefined || bob === undefined || eve === undefined) throw new Error("three streams were opened");
   await app.sluice.groups.pause("order-service");
   await ada.now("none", null);
-  for (const buyer of ["ada", "bob", "eve"]) expect((await app.post("/orders", buyer, one(sale))).status).toBe(202);
+  for (const buyer of ["ada", "bob", "eve"]) expect((await app.post(ordersOf(sale), buyer)).status).toBe(202);
   await Promise.all([ada.now("queued", 1), bob.now("queued", 2), eve.now("queued", 3)]);
   await app.sluice.groups.resume("order-service");
   // Four are decided at once; who is first among them is the order service's business.
@@ -151,8 +172,8 @@ test("[U3] buyers see their place and what becomes of them; what is not paid goe
   const { sql } = app.frame.database;
   await sql`update sluice.delayed set due = clock_timestamp() where 'd-' || delayed = ${first.message}`;
   await Promise.all([first.now("returned", null), second.now("reserved", null)]);
-  expect((await app.post("/orders/mine/pay", first.buyer, one(sale))).status).toBe(409);
-  expect((await app.post("/orders/mine/pay", second.buyer, one(sale))).status).toBe(200);
+  expect((await app.post(payOf(sale), first.buyer)).status).toBe(409);
+  expect((await app.post(payOf(sale), second.buyer)).status).toBe(200);
   await second.now("paid", null);
   const [audit] = await sql`select sold, lowest_stock, stock_at_end from flash_sale.audit where sale = ${sale}`;
   expect({ ...audit }).toEqual({ sold: 1, lowest_stock: 0, stock_at_end: 0 });

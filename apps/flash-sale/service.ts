@@ -3,7 +3,7 @@ import { connect } from "sluice";
 import type { FlashSaleEnvironment } from "./environment.ts";
 import { Board } from "./page/board.ts";
 import { Desk } from "./page/desk.ts";
-import { links, saleRoutes } from "./page/routes.ts";
+import { links, refuseAtOnce, saleRoutes } from "./page/routes.ts";
 import { Sessions } from "./page/session.ts";
 import { Streams } from "./page/streams.ts";
 import { comparison } from "./scenarios/comparison.ts";
@@ -45,10 +45,11 @@ export async function startFlashSale(context: MainContext<FlashSaleEnvironment>)
   const desk = new Desk(sluice, board);
   const streams = new Streams({ database, board, desk, logger });
   saleRoutes({ frame, sessions, board, desk, streams, refusal });
-  const perSecond = environment.BURST_PER_SECOND ?? 1_000;
+  const perSecond = environment.BURST_PER_SECOND ?? 2_000;
   const parts = { database, key: sessions.key, board, orderService, url: () => listening.url };
   const scenarios = [comparison(parts, { count: perSecond * 3, perSecond }), killed(parts)];
-  const listening: ReturnType<Frame["listen"]> = frame.listen({ host, port, refusal, scenarios });
+  const first = refuseAtOnce(desk);
+  const listening: ReturnType<Frame["listen"]> = frame.listen({ host, port, refusal, scenarios, first });
   starting.defer(() => listening.close());
   // Before the server, which waits for its answers.
   starting.defer(() => streams.close());

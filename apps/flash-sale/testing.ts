@@ -7,7 +7,7 @@ import { startFlashSale } from "./service.ts";
 export interface TestSale extends FlashSale {
   /** A sale, which the page and the desk know of already. */
   open(stock: number, payWithinMs?: number): Promise<number>;
-  post(path: string, buyer: string, fields: unknown, headers?: Record<string, string>): Promise<Response>;
+  post(path: string, buyer: string, fields?: unknown, headers?: Record<string, string>): Promise<Response>;
   /** How many orders of the sale are in each state. */
   states(sale: number): Promise<Record<string, number>>;
   /** Waits until that is so. */
@@ -32,7 +32,7 @@ export async function startTestSale(): Promise<TestSale> {
       app.board.forget();
       return sale;
     },
-    post: (path, buyer, fields, headers = {}) =>
+    post: (path, buyer, fields = { quantity: 1 }, headers = {}) =>
       fetch(`${app.url}${path}`, {
         method: "POST",
         headers: { "content-type": "application/json", cookie: app.sessions.cookieOf(buyer), ...headers },

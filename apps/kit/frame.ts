@@ -32,6 +32,11 @@ export interface ServeOptions {
   readonly scenarios: readonly Scenario[];
   /** Why none of them may be started here. Default: they may. */
   readonly refusal?: string | undefined;
+  /**
+   * Sees each request before the routes and all that is checked for them; what it answers is sent as it is. For what comes by the thousand
+   * and is answered from memory. Default: nothing.
+   */
+  readonly first?: (request: Request) => Response | undefined;
 }
 
 /** What listens. */
@@ -76,10 +81,13 @@ export async function openFrame(options: FrameOptions): Promise<Frame> {
     web,
     page: layout(options),
     picture,
-    listen({ host, port, scenarios: list, refusal }) {
+    listen({ host, port, scenarios: list, refusal, first }) {
       const scenarios = new Scenarios({ app: name, database, logger, list, refusal });
       web.route("/scenarios", scenarios.routes());
-      const server: WebServer = listen({ host: host ?? "127.0.0.1", port, ...limit }, web.fetch);
+      const server: WebServer = listen(
+        { host: host ?? "127.0.0.1", port, ...limit },
+        (request) => first?.(request) ?? web.fetch(request),
+      );
       return {
         url: server.url,
         scenarios,

@@ -28,14 +28,16 @@ export interface BoardState {
 }
 
 const freshMs = 200;
+const recentMs = 1_000;
 
 /**
- * Reads how things stand, at most five times a second however many ask: the page's viewers, the buyers' streams, and each order,
- * which is refused without a further question when its sale is closed.
+ * Reads how things stand, at most five times a second however many ask: the page's viewers, the buyers' streams, and each order.
+ * While nobody asks, nothing is read.
  */
 export class Board {
   readonly #database: Database;
-  #last: { readonly at: number; readonly state: Promise<BoardState> } | undefined;
+  #last: { readonly at: number; readonly state: BoardState } | undefined;
+  #reading: { readonly at: number; readonly state: Promise<BoardState> } | undefined;
 
   constructor(database: Database) {
     this.#database = database;
@@ -44,16 +46,36 @@ export class Board {
   /** As it was 200 ms ago at most. */
   look(): Promise<BoardState> {
     const now = performance.now();
-    if (this.#last === undefined || now - this.#last.at > freshMs) this.forget();
-    this.#last ??= { at: now, state: this.#read() };
-    // Who fails is no answer for those who come later.
-    this.#last.state.catch(() => this.forget());
-    return this.#last.state;
+    if (this.#reading !== undefined && now - this.#reading.at <= freshMs) return this.#reading.state;
+    const reading = { at: now, state: this.#read() };
+    this.#reading = reading;
+    reading.state.then(
+      (state) => {
+        // One that was forgotten meanwhile, or overtaken, says nothing new.
+        if (this.#reading === reading) this.#last = { at: now, state };
+      },
+      // A failure is no answer for those who come later.
+      () => {
+        if (this.#reading === reading) this.#reading = undefined;
+      },
+    );
+    return reading.state;
+  }
+
+  /**
+   * What is known without waiting: as it was a second ago at most, and as a rule 200 ms, since this looks again. Undefined when nobody
+   * has looked for that long.
+   */
+  get recent(): BoardState | undefined {
+    // Its failure is told to whoever waits for a look.
+    this.look().catch(() => undefined);
+    return this.#last !== undefined && performance.now() - this.#last.at <= recentMs ? this.#last.state : undefined;
   }
 
   /** The next look is a new one. */
   forget(): void {
     this.#last = undefined;
+    this.#reading = undefined;
   }
 
   async #read(): Promise<BoardState> {

@@ -18,6 +18,7 @@ export function homePage(page: Page, sale: SaleOnBoard | undefined, refusal: str
 <button type="button" id="pay" hidden>Pay now</button>
 </div>
 <div class="card open">
+<p class="newer" id="newer" hidden><a href="/">A newer sale has begun: look at it</a></p>
 <p class="quiet">${refusal ?? "A new sale of 100 items, to be paid within 30 seconds."}</p>
 <button type="button" class="small" id="open" ${refusal === undefined ? "" : "disabled"}>New sale</button>
 </div>

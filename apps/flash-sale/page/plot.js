@@ -1,6 +1,8 @@
 // Draws what arrives, is refused and is processed per second, and below it how many are in line, over the last half minute.
 
 const plotMs = 30_000;
+// Rates are those of the last second: numbers come when they are new, and over a few milliseconds any rate is a peak.
+const rateMs = 1_000;
 const plotSvg = "http://www.w3.org/2000/svg";
 const plotNumbers = new Intl.NumberFormat("en");
 
@@ -64,23 +66,26 @@ export function salePlot(figure) {
     100,
   );
   const line = plotPanel("In line", [{ name: "queued", label: "queued" }], 150);
-  figure.replaceChildren(rates.element, line.element);
+  const times = plotPart("p", "times quiet");
+  times.append(plotPart("span", "", `${plotMs / 1_000} s ago`), plotPart("span", "", "now"));
+  figure.replaceChildren(rates.element, line.element, times);
   const points = [];
-  let before;
+  const seen = [];
   return {
     add(board) {
-      const processed = board.appended - board.inLine;
-      const seconds = before === undefined ? 0 : (board.at - before.at) / 1_000;
-      const rate = (now, then) => (seconds > 0 ? Math.max(0, Math.round((now - then) / seconds)) : 0);
+      const now = { ...board, processed: board.appended - board.inLine };
+      seen.push(now);
+      while (seen.length > 2 && seen[1].at <= board.at - rateMs) seen.shift();
+      const seconds = Math.max(board.at - seen[0].at, rateMs) / 1_000;
+      const rate = (name) => Math.max(0, Math.round((now[name] - seen[0][name]) / seconds));
       points.push({
         at: board.at,
-        arriving: rate(board.arrived, before?.arrived),
-        refused: rate(board.refused, before?.refused),
-        processed: rate(processed, before?.processed),
+        arriving: rate("arrived"),
+        refused: rate("refused"),
+        processed: rate("processed"),
         queued: board.inLine,
       });
       while (points.length > 2 && points[1].at < board.at - plotMs) points.shift();
-      before = { at: board.at, arrived: board.arrived, refused: board.refused, processed };
       rates.draw(points, board.at);
       line.draw(points, board.at);
     },

@@ -78,7 +78,7 @@ async function send(path, fields) {
 async function post(path) {
   isSending = true;
   show();
-  const error = await send(path, { sale: Number(sale), quantity: 1 });
+  const error = await send(`${path}?sale=${sale}`, { quantity: 1 });
   isSending = false;
   show();
   if (error !== undefined) refuse(error);
@@ -122,6 +122,7 @@ source.addEventListener("board", (event) => {
   const board = JSON.parse(event.data);
   plot.add(board);
   showSales(board.sales);
+  document.getElementById("newer").hidden = board.sales.length === 0 || board.sales[0].sale <= Number(sale);
   const own = board.sales.find((one) => String(one.sale) === sale);
   if (own !== undefined) {
     document.getElementById("in-stock").textContent = numbers.format(own.inStock);

@@ -40,9 +40,9 @@ const burstFindings = z.object({
 /** What it found. */
 export type BurstFindings = z.infer<typeof burstFindings>;
 
-/** Runs it. Bun's fetch has 256 requests under way at most, unless told; a burst that waits for its own answers is none. */
+/** Runs it. Bun's fetch has 256 requests under way at most, unless told; more may be in line, and look at their streams. */
 export async function burst(plan: z.infer<typeof burstPlan>, signal: AbortSignal): Promise<BurstFindings> {
   const main = new URL("./burst.ts", import.meta.url);
-  const variables = { BUN_CONFIG_MAX_HTTP_REQUESTS: "20000" };
+  const variables = { BUN_CONFIG_MAX_HTTP_REQUESTS: "1000" };
   return await runSideTask({ main, input: burstPlan.parse(plan), output: burstFindings, variables, signal });
 }

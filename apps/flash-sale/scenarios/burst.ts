@@ -10,13 +10,13 @@ const sessions = new Sessions(plan.key);
 const standing = z.object({ state: z.string() });
 const ends = new Map<string, string>();
 const following: Promise<void>[] = [];
+const body = JSON.stringify({ quantity: 1 });
 
 /** The status of the answer; 0 when there was none in time, which for a buyer is the same as one that was cut off. */
 async function post(path: string, buyer: string, patienceMs: number): Promise<number> {
   const headers = { "content-type": "application/json", cookie: sessions.cookieOf(buyer) };
-  const body = JSON.stringify({ sale: plan.sale, quantity: 1 });
   const signal = AbortSignal.timeout(patienceMs);
-  const answer = fetch(`${plan.url}${path}`, { method: "POST", headers, body, signal });
+  const answer = fetch(`${plan.url}${path}?sale=${plan.sale}`, { method: "POST", headers, body, signal });
   const whole = answer.then(async (response) => [response.status, await response.arrayBuffer()] as const);
   return (await whole.catch(() => [0] as const))[0];
 }

@@ -18,7 +18,7 @@ export function comparison(parts: ScenarioParts, size: BurstSize): Scenario {
   return {
     name: "comparison",
     title: "The same burst, straight and through the queue",
-    what: `${stock} items, and ${size.count} orders at ${size.perSecond} a second; the order service manages 100. First straight at it, from a rate that it manages upwards, then through the bounded line. Every fifth buyer in line does not pay, and the item goes to the next.`,
+    what: `${stock} items, and ${size.count.toLocaleString("en")} orders at ${size.perSecond.toLocaleString("en")} a second; the order service manages 100. First straight at it, from a rate that it manages upwards, then through the bounded line. Every fifth buyer in line does not pay, and the item goes to the next.`,
     async run(context) {
       const rates: Straight[] = [];
       for (const step of [...steps, size]) rates.push(await straight(parts, step, context));

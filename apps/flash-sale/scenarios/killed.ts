@@ -8,7 +8,7 @@ export function killed(parts: ScenarioParts): Scenario {
   return {
     name: "killed",
     title: "The order service is killed in the middle",
-    what: `${size.count} orders at ${size.perSecond} a second; while they are worked off, the order service's process is killed with SIGKILL. Nobody at the page notices more than a line that stands still, and in the end exactly ${stock} items are sold.`,
+    what: `${size.count.toLocaleString("en")} orders at ${size.perSecond} a second; while they are worked off, the order service's process is killed with SIGKILL. Nobody at the page notices more than a line that stands still, and in the end exactly ${stock} items are sold.`,
     async run(context) {
       const { orderService, database } = parts;
       const { starts } = orderService;

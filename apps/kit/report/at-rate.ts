@@ -6,7 +6,7 @@ export interface RateOptions {
   readonly signal?: AbortSignal;
 }
 
-/** One answer, and how long it took from the question to the whole answer. */
+/** One answer, and how long it took from the moment at which the question was due to the whole answer. */
 export interface Timed<Result> {
   readonly result: Result;
   readonly tookMs: number;
@@ -14,7 +14,8 @@ export interface Timed<Result> {
 
 /**
  * Calls `work` at a fixed rate, whether or not the answers keep up: a slow answer must not thin out the load that it is
- * measured under. Resolves with all answers in order once the last one is there.
+ * measured under, and what is asked late, because the machine is busy, counts from when it was due. Resolves with all
+ * answers in order once the last one is there.
  *
  * Fails with the first failure of `work`, or with the signal's reason; what may go wrong should therefore be an answer.
  *
@@ -26,14 +27,23 @@ export async function atRate<Result>(
   work: (index: number) => Promise<Result>,
 ): Promise<Timed<Result>[]> {
   const startedAt = performance.now();
-  return Promise.all(
-    Array.from({ length: count }, async (_, index) => {
-      await pause(startedAt + (index * 1_000) / perSecond - performance.now(), signal);
-      const askedAt = performance.now();
-      const result = await work(index);
-      return { result, tookMs: performance.now() - askedAt };
-    }),
-  );
+  const failed = new AbortController();
+  const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
+  const asked: Promise<Timed<Result>>[] = [];
+  const ask = async (index: number, dueAt: number) => {
+    const result = await work(index);
+    return { result, tookMs: performance.now() - dueAt };
+  };
+  while (asked.length < count) {
+    const dueAt = startedAt + (asked.length * 1_000) / perSecond;
+    const earlyMs = dueAt - performance.now();
+    // One timer for all; whatever is due by then is asked at once.
+    if (earlyMs > 0 || stop.aborted) await pause(earlyMs, stop);
+    const one = ask(asked.length, dueAt);
+    one.catch((error: unknown) => failed.abort(error));
+    asked.push(one);
+  }
+  return Promise.all(asked);
 }
 
 /** Waits; fails with the signal's reason as soon as it is aborted. */

@@ -50,6 +50,25 @@ test("a slow answer does not thin out the load: all questions are asked before t
   expect(answers.map((answer) => answer.result)).toEqual([0, 1, 2, 3, 4]);
 });
 
+test("what is asked late counts from when it was due", async () => {
+  // The machine stands still for 50 ms while the first is asked; the other nine were due meanwhile.
+  const answers = await atRate({ count: 10, perSecond: 1_000 }, async (index) => {
+    if (index === 0) Bun.sleepSync(50);
+  });
+  expect(answers[1]?.tookMs).toBeGreaterThanOrEqual(48);
+  expect(answers[9]?.tookMs).toBeGreaterThanOrEqual(40);
+});
+
+test("the first failure ends the load", async () => {
+  let asked = 0;
+  const load = atRate({ count: 1_000, perSecond: 1 }, async () => {
+    asked += 1;
+    throw new Error("broken");
+  });
+  expect(await load.catch((error: unknown) => String(error))).toBe("Error: broken");
+  expect(asked).toBe(1);
+});
+
 test("an aborted load fails with the reason, and begins nothing more", async () => {
   const stop = new AbortController();
   let asked = 0;

@@ -474,9 +474,12 @@ create table sluice.retry (
   "timestamp" timestamp with time zone not null,
   error text not null,
   failed_at timestamp with time zone default clock_timestamp() not null,
+  appended_at timestamp with time zone,
+  time_to_live_ms bigint,
   constraint retry_pkey PRIMARY KEY ("position", "offset"),
   constraint retry_attempt_range CHECK ((attempt >= 0)),
-  constraint retry_blocks_known CHECK ((blocks = ANY (ARRAY['partition'::text, 'key'::text, 'nothing'::text])))
+  constraint retry_blocks_known CHECK ((blocks = ANY (ARRAY['partition'::text, 'key'::text, 'nothing'::text]))),
+  constraint retry_time_to_live_range CHECK ((time_to_live_ms > 0))
 ) with (fillfactor=70);
 
 create table sluice.schedule (
@@ -768,7 +771,8 @@ create view sluice.hours as
    FROM (((sluice.hours_in_force h
      JOIN sluice.member m USING (member))
      JOIN sluice.consumer_group g USING ("group"))
-     JOIN sluice.topic t USING (topic));
+     JOIN sluice.topic t USING (topic))
+  WHERE (h.member IN ( SELECT sluice.live_members() AS live_members));
 
 create view sluice.idle_members as
  SELECT m.member,
@@ -1367,7 +1371,7 @@ RETURN (SELECT s.assignment FROM (sluice.subscription s JOIN sluice.member m USI
 ;
 
 CREATE OR REPLACE FUNCTION sluice.begin_all_retries(p_positions integer[], p_epochs bigint[], p_offsets bigint[])
- RETURNS TABLE(number integer, epoch_holds boolean, attempt integer, id text, key text, value text, headers text, timestamp_ms double precision, error text)
+ RETURNS TABLE(number integer, epoch_holds boolean, attempt integer, id text, key text, value text, headers text, timestamp_ms double precision, error text, appended_ms double precision, time_to_live_ms double precision)
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
@@ -1386,7 +1390,8 @@ begin
       from asked a where a.epoch_holds and r.position = a.position and r."offset" = a."offset"
       returning a.number, r.*)
     select a.number, a.epoch_holds, b.attempt, b.id, b.key, b.value, b.headers::text,
-      (extract(epoch from b."timestamp") * 1000)::double precision, b.error
+      (extract(epoch from b."timestamp") * 1000)::double precision, b.error,
+      (extract(epoch from coalesce(b.appended_at, b.failed_at)) * 1000)::double precision, b.time_to_live_ms::double precision
     from asked a left join begun b using (number)
     where not a.epoch_holds or b.number is not null;
 end $function$
@@ -3682,7 +3687,8 @@ begin
       select m.*, clock_timestamp() + make_interval(secs => m.delay_ms / 1000) as due
       from json_to_recordset(p_messages) as m(
         number integer, position integer, epoch bigint, "offset" bigint, first boolean, attempt integer, delay_ms double precision,
-        blocks text, id text, key text, value text, headers json, timestamp_ms double precision, error text)
+        blocks text, id text, key text, value text, headers json, timestamp_ms double precision, error text,
+        appended_ms double precision, time_to_live_ms bigint)
       where m.position = any (p_positions)
         and exists (select from sluice.position p where p.position = m.position and p.epoch = m.epoch)),
     again as (
@@ -3696,8 +3702,9 @@ begin
       order by f.position, f."offset" on conflict do nothing
       returning position, "offset"),
     added as (
-      insert into sluice.retry (position, "offset", attempt, due, blocks, id, key, value, headers, "timestamp", error)
-      select f.position, f."offset", f.attempt, f.due, f.blocks, f.id, f.key, f.value, f.headers, to_timestamp(f.timestamp_ms / 1000), f.error
+      insert into sluice.retry (position, "offset", attempt, due, blocks, id, key, value, headers, "timestamp", error, appended_at, time_to_live_ms)
+      select f.position, f."offset", f.attempt, f.due, f.blocks, f.id, f.key, f.value, f.headers, to_timestamp(f.timestamp_ms / 1000), f.error,
+        to_timestamp(f.appended_ms / 1000), f.time_to_live_ms
       from failed f join marked m using (position, "offset")
       returning position, "offset")
     select f.number, case when a."offset" is null and d."offset" is null then 'already' else 'put off' end
@@ -3969,9 +3976,9 @@ declare
   v_ended integer;
 begin
   if not exists (
-    select from sluice.group_topic t where t."group" = v_group and t.mode = 'assigned' and (v_topic is null or t.topic = v_topic)
+    select from sluice.group_topic t where t."group" = v_group and t.mode <> 'broadcast' and (v_topic is null or t.topic = v_topic)
   ) then
-    raise exception 'sluice: group % works on no such topic with owners of partitions (ordered or keyed), so it has no rate; nothing was changed',
+    raise exception 'sluice: group % works on no such topic but as a broadcast, whose members keep their places to themselves; nothing was changed',
       release_group."group" using errcode = 'SL031', hint = 'Without a rate it can be resumed.';
   end if;
   delete from sluice.pause s where s."group" = v_group and (v_topic is null or s.topic = v_topic);
@@ -3980,7 +3987,7 @@ begin
   select v_group, t.topic, release_group.messages, extract(epoch from release_group.per) * 1000,
     array(select sluice.end_offset(t.topic, n) from generate_series(0, t.partitions - 1) n order by n), sluice.actor(), release_group.until
   from sluice.group_topic gt join sluice.topic t using (topic)
-  where gt."group" = v_group and gt.mode = 'assigned' and (v_topic is null or gt.topic = v_topic)
+  where gt."group" = v_group and gt.mode <> 'broadcast' and (v_topic is null or gt.topic = v_topic)
   on conflict ("group", topic) do update set messages = excluded.messages, per_ms = excluded.per_ms, ends = excluded.ends,
     released_at = excluded.released_at, released_by = excluded.released_by, until = excluded.until;
   perform sluice.write_audit('release', format('group %s', release_group."group"),
@@ -4314,7 +4321,7 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION sluice.send_once(topic text, message_id text, value json, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer)
+CREATE OR REPLACE FUNCTION sluice.send_once(topic text, message_id text, value json, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, partition integer DEFAULT NULL::integer, priority integer DEFAULT 0)
  RETURNS text
  LANGUAGE plpgsql
 AS $function$
@@ -4331,7 +4338,7 @@ begin
     raise exception 'sluice: a message id has 1 to 128 characters' using errcode = '22023';
   end if;
   v_id := sluice.send(topic => send_once.topic, value => send_once.value, key => send_once.key,
-    headers => send_once.headers, partition => send_once.partition);
+    headers => send_once.headers, partition => send_once.partition, priority => send_once.priority);
   update sluice.outbox o set
     attributes = coalesce(left(o.attributes, -1) || ',', '{') || '"messageId":' || to_json(send_once.message_id)::text || '}'
   where o.xid = pg_current_xact_id() and o.outbox = substr(v_id, 3)::bigint;
@@ -4702,9 +4709,11 @@ comment on column sluice.reply.value is 'The answer as JSON, in the spelling of 
 comment on column sluice.retries.attempt is 'How often it was handed over.';
 comment on column sluice.retries.blocks is 'partition: nothing of its partition is handed over meanwhile. key: nothing of its key. nothing: all else goes on.';
 comment on column sluice.retries.due is 'When it will be handed over again; null while it is in a handler''s hands.';
+comment on column sluice.retry.appended_at is 'When it entered the log; null when a process of an earlier version put it off: it lives as if it had when it failed.';
 comment on column sluice.retry.attempt is 'How often it was handed over, counted when that happens; 0 when it begins anew.';
 comment on column sluice.retry.blocks is 'What waits for it: its partition, the messages of its key, or nothing.';
 comment on column sluice.retry.due is 'When it will be handed over again; null while it is in a handler''s hands.';
+comment on column sluice.retry.time_to_live_ms is 'Its own time to live; null: the topic''s, if that has one.';
 comment on column sluice.schedule.next_at is 'The next tick; null: the duty that sends computes it from now.';
 comment on column sluice.schedule.priority is 'Of the messages that it sends.';
 comment on column sluice.schedule.revision is 'Counts the changes. Who computed from an older row changes nothing.';
@@ -4872,7 +4881,7 @@ comment on function sluice.roll_segment(integer) is 'Closes a topic''s segment a
 comment on function sluice.rollback_half(bigint,text) is 'Discards a half message: nobody ever sees it.';
 comment on function sluice.run_schedule(text) is 'Sends a schedule''s message now.';
 comment on function sluice.send(text,json,text,json,integer,timestamp with time zone,interval,integer) is 'Sends one message within your transaction: select sluice.send(''topic'', key => ''k'', value => ''{"a":1}''). Later with deliver_at => a time or delay => an interval.';
-comment on function sluice.send_once(text,text,json,text,json,integer) is 'Sends one message within your transaction unless its message id was sent within the topic''s window.';
+comment on function sluice.send_once(text,text,json,text,json,integer,integer) is 'Sends one message within your transaction unless its message id was sent within the topic''s window.';
 comment on function sluice.send_scheduled(sluice.schedule,timestamp with time zone) is 'Internal: sends a schedule''s message for a tick.';
 comment on function sluice.settle_half(bigint) is 'Internal: ends the asking about a half message.';
 comment on function sluice.shift_position(text,text,bigint,integer[],boolean,boolean) is 'Moves a group''s position by a number of messages: select * from sluice.shift_position(''welcome'', ''signups'', -100).';

@@ -197,7 +197,7 @@ export class GroupAdministration {
    * with how many were ended. A partition that paused itself (`onExhausted: "pause"`) tries its message again.
    *
    * With a `rate`, what has gathered by now goes at that rate over all members until it is done; resuming without one ends that
-   * rate. Fails with UNKNOWN_GROUP for a group whose partitions have no owners (shared, broadcast) when there is a rate.
+   * rate. Fails with UNKNOWN_GROUP for a broadcast, which has no position that could say when it is done.
    *
    * @example
    * await sluice.groups.pause("report")

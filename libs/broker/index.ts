@@ -38,7 +38,7 @@ export {
 export { type ClaimedHalf, HalfMessages, type HalfToPrepare } from "./half-messages.ts";
 export { type AppliedHours, reportHours } from "./hours-report.ts";
 export type { KeptDeadLetter } from "./kept-dead-letter.ts";
-export type { KeptMessage } from "./kept-message.ts";
+export type { KeptMessage, Lifetime } from "./kept-message.ts";
 export { MemberAdministration, type MemberStatus } from "./member-administration.ts";
 export { keepMemberPaused, type MemberPause, memberPause } from "./member-pauses.ts";
 export {

@@ -1,5 +1,5 @@
 import { arrayLiteral, type Pool } from "@sluice/store";
-import type { KeptMessage } from "./kept-message.ts";
+import type { KeptMessage, Lifetime } from "./kept-message.ts";
 import type { OwnedPosition } from "./redriven.ts";
 import beginStatement from "./sql/begin-retries.sql" with { type: "text" };
 import endStatement from "./sql/end-retries.sql" with { type: "text" };
@@ -8,7 +8,7 @@ import putOffStatement from "./sql/put-off.sql" with { type: "text" };
 import waitingStatement from "./sql/waiting-retries.sql" with { type: "text" };
 
 /** A message that failed, whole, and when it is to be handed over again. */
-export interface PutOff extends KeptMessage {
+export interface PutOff extends KeptMessage, Lifetime {
   /** Whether it was not put off before. */
   readonly isFirst: boolean;
   /** How often it was handed over. */
@@ -44,7 +44,7 @@ export interface WaitingRetry {
 }
 
 /** A message that was put off, with the attempt that begins now counted. */
-export interface BegunRetry extends KeptMessage {
+export interface BegunRetry extends KeptMessage, Lifetime {
   readonly attempt: number;
   /** Why it failed the last time. */
   readonly error: string;
@@ -88,6 +88,8 @@ export class Retries {
       headers: string;
       timestamp_ms: number;
       error: string;
+      appended_ms: number;
+      time_to_live_ms: number | null;
     }>("beginning retries", beginStatement, ownedOffsets(entries));
     const found = new Map(rows.map((row) => [row.number, row]));
     return entries.map(({ offset }, index) => {
@@ -104,6 +106,8 @@ export class Retries {
         headers: JSON.parse(headers) as Record<string, string>,
         timestamp: timestamp_ms,
         error,
+        appendedAtMs: row.appended_ms,
+        timeToLiveMs: row.time_to_live_ms,
       };
     });
   }
@@ -164,6 +168,8 @@ function toRow({ owner, message }: OwnedPutOff, index: number): Readonly<Record<
     headers: message.headers,
     timestamp_ms: message.timestamp,
     error: message.error,
+    appended_ms: message.appendedAtMs,
+    time_to_live_ms: message.timeToLiveMs,
   };
 }
 

@@ -20,6 +20,10 @@ export interface SharedPosition {
   readonly paused: boolean;
   /** Messages that were redriven wait. */
   readonly redriven: boolean;
+  /** What is being let go at a rate: how many messages in how long, since when (in milliseconds since 1970); `null`: nothing is. */
+  readonly releaseMessages: number | null;
+  readonly releasePerMs: number | null;
+  readonly releasedAtMs: number | null;
 }
 
 /** A group that is to be paused in a topic, by name, and why. */

@@ -100,8 +100,8 @@ interface CommonOptions<Value> {
   /** How fast the group may go, over all its processes; in mode `"broadcast"` how fast each may. Default: as fast as it can. */
   readonly rateLimit?: RateLimit;
   /**
-   * When it may work, and how fast, by the hours of the day: windows with a concurrency and a rate limit of their own. For
-   * `"ordered"` and `"keyed"`. Default: always alike. See docs/pace.md.
+   * When it may work, and how fast, by the hours of the day: windows with a concurrency and a rate limit of their own. Not for a
+   * broadcast without `instance`, which would lose what it holds back. Default: always alike. See docs/pace.md.
    */
   readonly hours?: HoursOptions;
   /**

@@ -74,15 +74,27 @@ export function hoursOf({ timeZone = "UTC", windows, otherwise = {} }: HoursOpti
   };
 }
 
+/** What the hours of a consumer have to fit. */
+interface HoursHolder {
+  readonly mode?: string;
+  readonly concurrency?: number;
+  readonly instance?: string;
+  readonly batch?: { readonly size: number };
+  readonly batchHandler?: unknown;
+}
+
 /** What is wrong with the hours of a consumer of this mode. */
-export function hoursProblems(
-  hours: HoursOptions | undefined,
-  consumer: { readonly mode?: string; readonly batch?: { readonly size: number }; readonly batchHandler?: unknown },
-): readonly Problem[] {
+export function hoursProblems(hours: HoursOptions | undefined, consumer: HoursHolder): readonly Problem[] {
   if (hours === undefined) return [];
-  const { mode = "ordered" } = consumer;
-  if (mode !== "ordered" && mode !== "keyed") {
-    return [{ path: "hours", message: 'is for the modes "ordered" and "keyed"' }];
+  const { instance, concurrency = 1 } = consumer;
+  let { mode = "ordered" } = consumer;
+  if (mode === "broadcast") {
+    if (instance === undefined) {
+      const message = 'needs an instance in mode "broadcast": what comes while it is closed would be lost at a restart';
+      return [{ path: "hours", message }];
+    }
+    // What it is then: see docs/modes.md.
+    mode = concurrency === 1 ? "ordered" : "keyed";
   }
   const problems: Problem[] = [];
   const { timeZone = "UTC", windows, otherwise } = hours;
@@ -128,7 +140,7 @@ function paceProblems(
   { concurrency, rateLimit }: HoursPace,
   path: string,
   mode: string,
-  { batch, batchHandler }: { readonly batch?: { readonly size: number }; readonly batchHandler?: unknown },
+  { batch, batchHandler }: HoursHolder,
 ): readonly Problem[] {
   const problems: Problem[] = [];
   const require = (holds: boolean, message: string) => {

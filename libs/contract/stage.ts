@@ -81,9 +81,17 @@ type StageEntry<To extends StageTarget> = Outgoing<TargetOf<To>> | PlainValue<To
 export type StageOutput<To extends StageTarget> = StageEntry<To> | readonly StageEntry<To>[] | undefined;
 
 interface StageCommon<From extends AnyTopic, To extends StageTarget>
-  extends Omit<ConsumerOptions<ValueOf<From>>, "handler" | "commit" | "batch" | "batchHandler" | "use" | "timeout"> {
+  extends Omit<
+    ConsumerOptions<ValueOf<From>>,
+    "handler" | "commit" | "batch" | "batchHandler" | "use" | "timeout" | "answers"
+  > {
   /** Where messages come from. */
   readonly from: From;
+  /**
+   * Whether a message that the stage gives up is a failure for whoever asked with it. The answer itself is given by who consumes what the
+   * stage produces: pass the question on with its headers. Default false: another group answers, or nobody. See docs/request-reply.md.
+   */
+  readonly answers?: boolean;
   /** Where messages go: a topic, or several; then each is made with {@link outgoing}. */
   readonly to: To;
   /**
@@ -191,7 +199,7 @@ function declare(
   try {
     return consumer(from, {
       ...options,
-      answers: false,
+      answers: options.answers ?? false,
       handler: () => {
         throw new SluiceError("INTERNAL", "a stage's consumer was run without its stage");
       },

@@ -68,13 +68,14 @@ export class Worker {
     this.#options = options;
     this.#membership = new Membership(options);
     this.#databaseClock = new DatabaseClock(context.pool);
-    this.#unassigned = new UnassignedConsumers(context, this.#joined, options.leaseMs);
     this.#idle = new IdleReport(context.logger);
     this.#writer = new PositionWriter(context.groups, context.logger, () => this.#owned.values());
     this.#gathered = new GatheredRetries(new Retries(context.pool));
     this.#paces = new Paces({ ...context, databaseClock: this.#databaseClock }, (pace) => {
       for (const owned of this.#owned.values()) if (owned.pace === pace) owned.heedPace();
+      this.#unassigned.heedPace(pace);
     });
+    this.#unassigned = new UnassignedConsumers(context, this.#joined, options.leaseMs, this.#paces);
     this.#ownPause = new OwnPause(context.logger);
     this.#run = this.#live().finally(() => this.#paces.end());
   }
@@ -212,10 +213,10 @@ export class Worker {
       if (this.#ownPause.isOn) await this.#unassigned.endSharing(this.#options.drainMs);
       else if (!this.#closed) await this.#unassigned.begin(member);
     }
+    await this.#paces.look(this.#joined, member);
     const assigned = this.#joined.filter(({ consumer }) => isAssigned(consumer));
     const numbers = [...new Set(assigned.map(({ group }) => group))];
     if (numbers.length === 0) return;
-    await this.#paces.look(assigned, member);
     const surveyedAt = performance.now();
     const { subscriptions, positions } = await this.#context.groups.survey(numbers);
     if (!session.isOpen) return;

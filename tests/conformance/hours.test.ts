@@ -1,55 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { app, type ConsumerOptions, consumer, fixed, type HoursOptions, stage, topic } from "sluice";
+import { app, type ConsumerMode, type ConsumerOptions, consumer, fixed, type HoursOptions, stage, topic } from "sluice";
 import { z } from "zod";
 import { count, eventually, Inbox, recordingLogger, type World, world } from "./harness.ts";
+import { inForce, jobs, looksAtTheClock, monday, office, working, worldAt } from "./shifted-clock.ts";
 
-const jobs = topic("jobs", { schema: z.number(), partitions: 2, key: String });
 const results = topic("results", { schema: z.number(), partitions: 1 });
 
-/** In June, Berlin is two hours ahead of UTC; the 8th was a Monday. */
-const monday = (time: string) => `2026-06-08T${time}+02:00`;
-
-/** A database whose clock says what a test wants, to whoever asks it for the time of day, and goes on from there. */
-async function worldAt(time: string): Promise<World & { set(time: string): Promise<void> }> {
-  const here = await world();
-  await here.sql.unsafe(`
-    create schema shifted;
-    create table shifted.clock (ahead interval not null);
-    insert into shifted.clock values ('${time}'::timestamptz - pg_catalog.clock_timestamp());
-    create function shifted.clock_timestamp() returns timestamptz language sql volatile as $$
-      select pg_catalog.clock_timestamp() + case when current_query() like '%as now_ms%' then (select ahead from shifted.clock) else '0' end
-    $$;
-    do $$ begin execute format('alter database %I set search_path = shifted, pg_catalog, public', current_database()); end $$`);
-  return {
-    ...here,
-    async set(to) {
-      await here.sql`update shifted.clock set ahead = ${to}::text::timestamptz - pg_catalog.clock_timestamp()`;
-    },
-    [Symbol.asyncDispose]: () => here[Symbol.asyncDispose](),
-  };
-}
-
-type Options = Partial<ConsumerOptions<number>> & { readonly hours: HoursOptions };
-
-const working = (options: Options) =>
-  app({ consumers: [consumer(jobs, { group: "work", handler: () => undefined, ...options })] });
-
-const office: HoursOptions = {
-  timeZone: "Europe/Berlin",
-  windows: [{ name: "office", days: ["mon", "tue", "wed", "thu", "fri"], from: "08:00", to: "18:00" }],
-  otherwise: "closed",
-};
-
-/** Resolves when every member goes by this window; null: by none. */
-function inForce(here: World, window: string | null, members = 1): Promise<true> {
-  return eventually(`window ${window} is in force`, async () => {
-    const rows = await here.sql<{ window: string | null }[]>`select "window" from sluice.hours`;
-    return rows.length === members && rows.every((row) => row.window === window) ? (true as const) : undefined;
-  });
-}
-
-for (const mode of ["ordered", "keyed"] as const) {
+for (const mode of ["ordered", "keyed", "shared"] as const) {
   test(`[K8] outside of its hours a consumer hands over nothing: neither live nor retried nor redriven messages (${mode})`, async () => {
     await using here = await worldAt(monday("09:00"));
     const inbox = new Inbox<number>();
@@ -107,26 +65,14 @@ for (const mode of ["ordered", "keyed"] as const) {
   });
 }
 
-/** Resolves when the process has asked the database for its time so often once more. */
-async function looksAtTheClock(here: World, times: number): Promise<void> {
-  await here.sql`create sequence shifted.looks`;
-  await here.sql.unsafe(`create or replace function shifted.clock_timestamp() returns timestamptz language sql volatile as $$
-    select pg_catalog.clock_timestamp() + case when current_query() like '%as now_ms%' and nextval('shifted.looks') > 0
-      then (select ahead from shifted.clock) else '0' end
-  $$`);
-  await eventually("the process looks at the clock", async () => {
-    const [row] = await here.sql<{ looks: number }[]>`select last_value::int as looks from shifted.looks`;
-    return (row?.looks ?? 0) >= times ? true : undefined;
-  });
-}
-
 /** By how many milliseconds the first message was handed over after its consumer's window had opened; the clock goes on by itself. */
-async function openedLate(hours: HoursOptions): Promise<number> {
+async function openedLate(hours: HoursOptions, mode: ConsumerMode): Promise<number> {
   await using here = await worldAt("2026-06-08T07:59:58.500+02:00");
   const inbox = new Inbox<number>();
   const asked = here.sql;
   await using running = await here.start(
     working({
+      mode,
       hours,
       handler: async () => {
         const [row] = await asked<{ at: Date }[]>`select pg_catalog.clock_timestamp() + ahead as at from shifted.clock`;
@@ -139,20 +85,32 @@ async function openedLate(hours: HoursOptions): Promise<number> {
   return inbox.items[0] ?? Number.NaN;
 }
 
-test("[K8] a window opens by the database's clock, not before its time", async () => {
-  assert.ok((await openedLate(office)) >= 0);
-});
+for (const mode of ["keyed", "shared"] as const) {
+  test(`[K8] a window opens by the database's clock, not before its time (${mode})`, async () => {
+    assert.ok((await openedLate(office, mode)) >= 0);
+  });
 
-test("the check sees a consumer that does not wait for its window", async () => {
-  assert.ok((await openedLate({ ...office, otherwise: {} })) < 0);
-});
+  test(`the check sees a consumer that does not wait for its window (${mode})`, async () => {
+    assert.ok((await openedLate({ ...office, otherwise: {} }, mode)) < 0);
+  });
 
-test("[K8] what is in hand when a window closes goes on to its end", async () => {
+  test(`[K8] what is in hand when a window closes goes on to its end (${mode})`, () => inHandAtTheEnd(mode));
+
+  test(`[K8][N2] each window has its own concurrency: a narrower one interrupts nobody, a wider one holds at once (${mode})`, () =>
+    eachItsOwnConcurrency(mode));
+
+  test(`[K8] what waits for its turn when a narrower window opens gets no more places than that has (${mode})`, () =>
+    fromARateToFewerPlaces(mode));
+}
+
+async function inHandAtTheEnd(mode: ConsumerMode): Promise<void> {
   await using here = await worldAt(monday("17:00"));
   const inbox = new Inbox<number>();
   const [begun, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   await using running = await here.start(
     working({
+      mode,
+      concurrency: 1,
       hours: office,
       handler: async (c) => {
         begun.resolve();
@@ -172,7 +130,7 @@ test("[K8] what is in hand when a window closes goes on to its end", async () =>
     return row?.["at"] === 1 ? true : undefined;
   });
   assert.deepEqual(inbox.items, [1]);
-});
+}
 
 const speeds: HoursOptions = {
   timeZone: "Europe/Berlin",
@@ -183,7 +141,7 @@ const speeds: HoursOptions = {
   otherwise: { concurrency: 3 },
 };
 
-test("[K8][N2] each window has its own concurrency: a narrower one interrupts nobody, a wider one holds at once", async () => {
+async function eachItsOwnConcurrency(mode: ConsumerMode): Promise<void> {
   await using here = await worldAt(monday("23:00"));
   const one = topic("one", { schema: z.number(), partitions: 1, key: String });
   const begun = new Inbox<number>();
@@ -196,7 +154,7 @@ test("[K8][N2] each window has its own concurrency: a narrower one interrupts no
     await new Promise<void>((resolve) => ends.push(resolve));
     state.running -= 1;
   };
-  const declared = consumer(one, { group: "work", mode: "keyed", concurrency: 4, hours, handler });
+  const declared = consumer(one, { group: "work", mode, concurrency: 4, hours, handler });
   const running = await here.start(app({ consumers: [declared] }));
   await running.sluice.sendBatch(one, count(40));
   await begun.until(6);
@@ -223,9 +181,45 @@ test("[K8][N2] each window has its own concurrency: a narrower one interrupts no
   for (const end of ends.splice(0)) end();
   await eventually("all ended", async () => (state.running === 0 ? true : undefined));
   await closing;
-});
+}
 
-for (const mode of ["ordered", "keyed"] as const) {
+/** Eight messages wait for their turn under a slow rate when a window with no rate and two places opens: the most that ran at once. */
+async function fromARateToFewerPlaces(mode: ConsumerMode): Promise<void> {
+  await using here = await worldAt(monday("20:00"));
+  const one = topic("one", { schema: z.number(), partitions: 1, key: String });
+  const state = { running: 0, most: 0 };
+  const inbox = new Inbox<number>();
+  const hours: HoursOptions = {
+    timeZone: "Europe/Berlin",
+    windows: [{ name: "day", from: "08:00", to: "18:00", concurrency: 2 }],
+    otherwise: { concurrency: 8, rateLimit: { messages: 8, per: "1d" } },
+  };
+  const declared = consumer(one, {
+    group: "work",
+    mode,
+    hours,
+    handler: async (c) => {
+      state.running += 1;
+      state.most = Math.max(state.most, state.running);
+      await here.sql`select pg_sleep(0.02)`;
+      state.running -= 1;
+      inbox.add(c.value);
+    },
+  });
+  await using running = await here.start(app({ consumers: [declared] }));
+  await inForce(here, null);
+  await running.sluice.sendBatch(one, count(40));
+  await inbox.until(1);
+  await eventually("the others have reserved", async () => {
+    const [row] = await here.sql`select next_at > now() + interval '5 hours' as far from sluice.pace`;
+    return row?.["far"] === true ? true : undefined;
+  });
+  await here.set("2026-06-09T09:00+02:00");
+  await inbox.until(40);
+  assert.equal(state.most, 2);
+}
+
+for (const mode of ["ordered", "keyed", "shared"] as const) {
   test(`[K8] each window has its own rate over all members; another one holds from its beginning on (${mode})`, async () => {
     await using here = await worldAt(monday("09:00"));
     const inbox = new Inbox<number>();

@@ -215,6 +215,35 @@ test("[Q4] every way of sending takes a priority, and the message keeps it: SQL,
   assert.equal(lag?.["priorities"], "{0,0,1,1}");
 });
 
+test("[Q4][Q10] sluice.send_once takes a priority as sluice.send does, and calls without one go on", async () => {
+  await using here = await world();
+  const once = topic("once", { schema, partitions: 2, priorities: 3, deduplicate: { window: "5m" } });
+  const inbox = new Inbox<[name: string, priority: number]>();
+  const seen = consumer(once, {
+    group: "seen",
+    mode: "keyed",
+    handler: (c) => inbox.add([c.value.name, Math.floor(c.partition / 2)]),
+  });
+  await using _running = await here.start(app({ consumers: [seen] }));
+  await here.sql.begin(async (tx) => {
+    await tx`select sluice.send_once('once', message_id => 'a', value => '{"name":"urgent","urgency":0}', priority => 2)`;
+    await tx`select sluice.send_once('once', message_id => 'a', value => '{"name":"again","urgency":0}', priority => 1)`;
+    await tx`select sluice.send_once('once', 'b', '{"name":"by place","urgency":0}', null, null, 1)`;
+    await tx`select sluice.send_once('once', 'c', '{"name":"placed","urgency":0}', 'k', '{"from":"sql"}', null, 1)`;
+    await tx`select sluice.send_once('once', message_id => 'd', value => '{"name":"plain","urgency":0}')`;
+  });
+  assert.deepEqual([...(await inbox.until(4))].toSorted(), [
+    ["by place", 0],
+    ["placed", 1],
+    ["plain", 0],
+    ["urgent", 2],
+  ]);
+  await assert.rejects(
+    here.sql`select sluice.send_once('once', message_id => 'e', value => '{"name":"no","urgency":0}', priority => 3)`,
+    { code: "22023" },
+  );
+});
+
 test("[Q4] a key has one partition whatever the priority, the same for SQL and for producers", async () => {
   await using here = await world();
   await using sluice = await here.connect({ topics: [jobs] });

@@ -32,7 +32,6 @@ export class ClaimedRetry implements DeliveryOwner {
   readonly attempt: number;
   /** What was redriven has had its time. */
   readonly expiry: Expiry | undefined;
-  readonly expiresAgain = true;
   readonly #abort = new AbortController();
   readonly #settled = Promise.withResolvers<void>();
   #isFinished = false;

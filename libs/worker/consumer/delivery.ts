@@ -25,10 +25,8 @@ const done: Outcome = { kind: "done" };
 export interface DeliveryOwner extends MessageHome {
   readonly position: number;
   readonly epoch: number;
-  /** Absent where nothing expires: what was put off or redriven has had its turn. */
+  /** Looked at before each attempt. Absent where nothing expires: somebody wanted what was redriven to be handed over. */
   readonly expiry?: Expiry | undefined;
-  /** Whether a message may expire after its first attempt, too. */
-  readonly expiresAgain?: boolean;
   /** The statement that marks a message as done in its handler's transaction, where it is not the position's own. */
   mark?(offset: number): SQL;
   /** The message at `offset` was done in its handler's transaction: its position may be written whatever the commit mode. */
@@ -45,7 +43,7 @@ export function deliver(
   index: number,
   attempt: number,
 ): Outcome | Promise<Outcome> {
-  if ((attempt === 1 || owner.expiresAgain === true) && owner.expiry?.concerns(batch, index)) {
+  if (owner.expiry?.concerns(batch, index)) {
     return deliverInTime(owner, owner.expiry, batch, index, attempt);
   }
   return hand(owner, batch, index, attempt);
@@ -61,7 +59,7 @@ async function deliverInTime(
 ): Promise<Outcome> {
   let isOver: boolean;
   try {
-    isOver = await expiry.settle(batch, index);
+    isOver = await expiry.settle(batch, index, attempt);
   } catch (error) {
     return { kind: "failed", error: toError(error) };
   }

@@ -42,8 +42,10 @@ export class Expiry {
   /**
    * Whether the record has expired; then it is kept or forgotten by now, as its consumer wants it, and counts as done. While the
    * database cannot be asked it waits. Fails only when the partition is taken away meanwhile.
+   *
+   * @param attempt which attempt it is about to be
    */
-  async settle(batch: ReadBatch, index: number): Promise<boolean> {
+  async settle(batch: ReadBatch, index: number, attempt: number): Promise<boolean> {
     const timeToLive = batch.attributes?.[index]?.timeToLive ?? this.#topicMs;
     if (timeToLive === null || (await this.#reached()) < batch.appendedAtMs + timeToLive) return false;
     const { consumer, entry, partition, answers, signal, logger } = this.#context;
@@ -53,7 +55,7 @@ export class Expiry {
       partition,
       offset: batch.baseOffset + index,
     });
-    if (consumer.onExpired === "dead-letter") await this.#bury(batch, index, timeToLive);
+    if (consumer.onExpired === "dead-letter") await this.#bury(batch, index, timeToLive, attempt - 1);
     await answers.refuse(consumer, batch, index, "expired", signal);
     return true;
   }
@@ -68,10 +70,10 @@ export class Expiry {
     return reached;
   }
 
-  async #bury(batch: ReadBatch, index: number, timeToLiveMs: number): Promise<void> {
+  async #bury(batch: ReadBatch, index: number, timeToLiveMs: number, attempts: number): Promise<void> {
     const { groups, group, entry, partition } = this.#context;
-    const error = `not handed over within ${timeToLiveMs} ms of its append`;
-    const death = { group, topic: entry.number, partition, reason: "expired", error, attempts: 0 } as const;
+    const error = `not ${attempts === 0 ? "handed over" : "done"} within ${timeToLiveMs} ms of its append`;
+    const death = { group, topic: entry.number, partition, reason: "expired", error, attempts } as const;
     const letter = deadLetterOf(batch, index, death);
     await this.#insist("keeping a dead letter", () => groups.bury(letter));
   }

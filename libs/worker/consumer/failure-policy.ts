@@ -7,7 +7,7 @@ import type { Answers } from "./answers.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type Failure, failureText, measureOf } from "./failure.ts";
 import { insist } from "./insist.ts";
-import { keptMessageAt } from "./kept-batch.ts";
+import { keptMessageAt, lifetimeAt } from "./kept-batch.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";
 
 /**
@@ -76,6 +76,7 @@ export class FailurePolicy {
     const key = keyAt(batch, index);
     const outcome = await keeper.putOff({
       ...keptMessageAt(batch, index),
+      ...lifetimeAt(batch, index),
       isFirst: !isPutOff,
       attempt,
       delayMs,

@@ -1,4 +1,4 @@
-import type { KeptMessage } from "@sluice/broker";
+import type { KeptMessage, Lifetime } from "@sluice/broker";
 import type { ReadBatch } from "@sluice/log";
 import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
 
@@ -14,17 +14,29 @@ export function keptMessageAt(batch: ReadBatch, index: number): KeptMessage {
   };
 }
 
-/** A kept message in the form in which the log gives its batches, so that it goes the way of the others. */
-export function keptBatch({ offset, id, key, value, headers, timestamp }: KeptMessage): ReadBatch {
+/** How long a batch's record may be handed over. */
+export function lifetimeAt({ appendedAtMs, attributes }: ReadBatch, index: number): Lifetime {
+  return { appendedAtMs, timeToLiveMs: attributes?.[index]?.timeToLive ?? null };
+}
+
+/**
+ * A kept message in the form in which the log gives its batches, so that it goes the way of the others.
+ *
+ * @param lifetime default: what expires is not asked of it
+ */
+export function keptBatch(
+  { offset, id, key, value, headers, timestamp }: KeptMessage,
+  { appendedAtMs, timeToLiveMs }: Lifetime = { appendedAtMs: timestamp, timeToLiveMs: null },
+): ReadBatch {
   return {
     baseOffset: offset,
     count: 1,
     characters: value.length,
-    appendedAtMs: timestamp,
+    appendedAtMs,
     producer: null,
     sequence: 0,
     keys: [key],
     values: [JSON.parse(value) as unknown],
-    attributes: [{ id, headers, timestamp }],
+    attributes: [{ id, headers, timestamp, ...(timeToLiveMs === null ? {} : { timeToLive: timeToLiveMs }) }],
   };
 }

@@ -21,6 +21,9 @@ interface PacedConsumer {
   readonly group: number;
 }
 
+/** What a position tells of its group's being let go at a rate. */
+type ReleasedPosition = Pick<GroupPosition, "releaseMessages" | "releasePerMs" | "releasedAtMs">;
+
 interface Paced {
   readonly pace: PaceInForce;
   readonly rateLimiter: RateLimiter;
@@ -74,16 +77,21 @@ export class Paces {
   /** What the database says of groups that let go at a rate what had gathered. */
   heedReleases(joined: readonly PacedConsumer[], positions: readonly GroupPosition[]): void {
     for (const one of joined) {
-      const position = positions.find(({ group, topic }) => group === one.group && topic === one.entry.number);
-      const { releaseMessages: messages, releasePerMs: perMs, releasedAtMs: atMs } = position ?? {};
-      const release = messages && perMs && atMs ? { messages, perMs, atMs } : undefined;
-      const { pace } = this.of(one);
-      if (!pace.heedRelease(release)) continue;
-      const rate = release === undefined ? null : rateText({ messages: release.messages, per: release.perMs });
-      const what = release === undefined ? "what had gathered is done" : "what has gathered is let go at a rate";
-      this.#context.logger.log("info", what, { group: one.consumer.group, topic: one.entry.name, rate });
-      this.#onChange(pace);
+      const isOfOne = ({ group, topic }: GroupPosition) => group === one.group && topic === one.entry.number;
+      this.heedRelease(one, positions.find(isOfOne));
     }
+  }
+
+  /** The same of one group, by any of its positions. */
+  heedRelease(one: PacedConsumer, position: ReleasedPosition | undefined): void {
+    const { releaseMessages: messages, releasePerMs: perMs, releasedAtMs: atMs } = position ?? {};
+    const release = messages && perMs && atMs ? { messages, perMs, atMs } : undefined;
+    const { pace } = this.of(one);
+    if (!pace.heedRelease(release)) return;
+    const rate = release === undefined ? null : rateText({ messages: release.messages, per: release.perMs });
+    const what = release === undefined ? "what had gathered is done" : "what has gathered is let go at a rate";
+    this.#context.logger.log("info", what, { group: one.consumer.group, topic: one.entry.name, rate });
+    this.#onChange(pace);
   }
 
   /** Changes nothing any more. */

@@ -165,7 +165,7 @@ export class RedrivenSource {
   }
 
   async #afterFailure(task: RedrivenTask, attempt: number, failure: Failure): Promise<Next> {
-    const { consumer, partition } = this.#home;
+    const { consumer, partition, services } = this.#home;
     const { redriven, logger } = this.#context;
     const counted = Math.min(attempt, consumer.attempts);
     const place = { consumer, partition, offset: task.batch.baseOffset, attempt: counted, logger };
@@ -175,11 +175,14 @@ export class RedrivenSource {
       if (!measure.counts) await this.#insist("giving a redriven message back", uncount);
       return { delayMs: measure.delayMs };
     }
-    if (measure.kind === "drop") return await this.#settle(() => redriven.done(this.#home, task.number));
     // Whoever handed it over again is not to find the partition paused.
-    const reason = measure.kind === "bury" ? measure.reason : failure.kind === "misfit" ? "schema" : "exhausted";
+    const reason = measure.kind !== "pause" ? measure.reason : failure.kind === "misfit" ? "schema" : "exhausted";
     const death = { reason, error: failureText(failure), attempts: counted } as const;
-    return await this.#settle(() => redriven.bury(this.#home, task.number, death));
+    const next = await this.#settle(() =>
+      measure.kind === "drop" ? redriven.done(this.#home, task.number) : redriven.bury(this.#home, task.number, death),
+    );
+    if (next === "over") await services.answers.refuse(consumer, task.batch, 0, reason, this.#home.signal);
+    return next;
   }
 
   async #settle(write: () => Promise<SettleOutcome>): Promise<Next> {

@@ -18,6 +18,7 @@ import { ClaimSource } from "./claim-source.ts";
 import { LeaseWriter } from "./lease-writer.ts";
 import { LeasedRange } from "./leased-range.ts";
 import type { DeliveryServices } from "./message.ts";
+import type { PaceInForce } from "./pace-in-force.ts";
 import { pause } from "./pause.ts";
 import { RangeReader } from "./range-reader.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
@@ -43,8 +44,11 @@ export interface SharedConsumerHome {
   readonly member: number;
   /** How long a lease holds that is not renewed. */
   readonly leaseMs: number;
-  /** Absent: the group may go as fast as it can. */
-  readonly rateLimiter: RateLimiter | undefined;
+  /** How fast its consumer may go at present, and what keeps to it. */
+  readonly pace: PaceInForce;
+  readonly rateLimiter: RateLimiter;
+  /** Told what the database says of the group's positions, before that is heeded here. */
+  readonly onLook: (positions: readonly SharedPosition[]) => void;
 }
 
 /** How often to look for what no doorbell tells of: what others left behind, what is due again. */
@@ -131,13 +135,24 @@ export class SharedConsumer {
       writer: this.#writer,
       onVerdict,
     };
-    this.#hands = new SharedHands({ ...handing, rateLimiter: home.rateLimiter, onRoom: () => this.#wake.raise() });
+    const { pace, rateLimiter } = home;
+    this.#hands = new SharedHands({ ...handing, pace, rateLimiter, onRoom: () => this.#wake.raise() });
     this.#seconds = new SecondTries({ ...handing, reader: this.#reader, hands: this.#hands });
     this.#run = this.#live();
   }
 
   get group(): number {
     return this.#home.group;
+  }
+
+  get pace(): PaceInForce {
+    return this.#home.pace;
+  }
+
+  /** Its {@link pace} has changed. */
+  heedPace(): void {
+    this.#hands.heedPace();
+    this.#wake.raise();
   }
 
   hasPosition(position: number): boolean {
@@ -241,6 +256,8 @@ export class SharedConsumer {
 
   /** What the database says of the group: what is paused, what was moved, and whether redriven messages wait. */
   async #heed(positions: readonly SharedPosition[]): Promise<void> {
+    // First: what is resumed at a rate goes at that rate from the first message on.
+    this.#home.onLook(positions);
     this.#pause(new Set(positions.filter(({ paused }) => paused).map(({ partition }) => partition)));
     if (positions.some(({ paused, redriven }) => redriven && !paused)) this.#redriven.ring();
     const moved = positions.filter(({ position, epoch }) => (this.#epochs.get(position) ?? epoch) !== epoch);
@@ -261,7 +278,7 @@ export class SharedConsumer {
 
   /** Takes messages in hand that are in no range and due, as many as there is room for. */
   async #takeFrom(source: ClaimSource): Promise<void> {
-    const most = Math.min(this.#hands.room, this.consumer.concurrency);
+    const most = Math.min(this.#hands.room, this.pace.era.concurrency);
     const taken = await source.take(this.#home.member, [...this.#partitionOf.keys()], most);
     for (const one of taken) this.#seconds.again(source.messages, one, this.#partitionOf.get(one.position) ?? -1);
   }

@@ -33,11 +33,8 @@ export class SharedExpiry {
     return this.#expiry(range, (letter) => this.#buryOfRange(range, letter));
   }
 
-  /** It is looked at again before each further attempt. */
   ofRetry(retry: ClaimedRetry): Expiry {
-    return this.#expiry(retry, (letter) =>
-      retry.messages.bury(retry.claim, { ...letter, attempts: retry.attempt - 1 }),
-    );
+    return this.#expiry(retry, (letter) => retry.messages.bury(retry.claim, letter));
   }
 
   #expiry(owner: LeasedRange | ClaimedRetry, bury: (letter: DeadLetter) => Promise<void>): Expiry {

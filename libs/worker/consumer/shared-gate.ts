@@ -13,7 +13,7 @@ export interface GatedTask {
 
 /** What a gate works with. */
 export interface SharedGateContext<Task extends GatedTask> {
-  /** Absent: as fast as it goes. */
+  /** Absent: as fast as it goes. It may be one that says so at present, and says otherwise later. */
   readonly rateLimiter: RateLimiter | undefined;
   /** The task gives its place to others, and comes again by `resume`. */
   readonly putOff: (task: Task) => void;
@@ -22,11 +22,12 @@ export interface SharedGateContext<Task extends GatedTask> {
   readonly begin: (task: Task) => void;
 }
 
-/** What keeps a message of a shared group from its handler when it has a place: its partition is paused, or it is not its turn yet. */
+/** What keeps a message of a shared group from its handler when it has a place: its partition is paused, the hours are over, or it is not its turn yet. */
 export class SharedGate<Task extends GatedTask> {
   readonly #context: SharedGateContext<Task>;
   readonly #stopping = new AbortController();
   #paused: ReadonlySet<number> = new Set();
+  #isClosed = false;
   #parked: Task[] = [];
   #waitingForKey = 0;
 
@@ -34,7 +35,7 @@ export class SharedGate<Task extends GatedTask> {
     this.#context = context;
   }
 
-  /** Messages of partitions that are paused: they take no room from others. */
+  /** Messages of partitions that are paused, or that the hours hold back: they take no room from others. */
   get parked(): number {
     return this.#parked.length;
   }
@@ -47,21 +48,27 @@ export class SharedGate<Task extends GatedTask> {
   /** Which partitions are paused at present. */
   heed(paused: ReadonlySet<number>): void {
     this.#paused = paused;
-    const parked = this.#parked;
-    this.#parked = parked.filter((task) => paused.has(task.owner.partition));
-    for (const task of parked) if (!paused.has(task.owner.partition)) this.#context.resume(task);
+    this.#letGo();
+  }
+
+  /** Whether the consumer's hours are over at present. */
+  heedHours(areOver: boolean): void {
+    this.#isClosed = areOver;
+    this.#letGo();
   }
 
   /** Whether a task that has a place may not begin. The gate sees to it from here on. */
   holds(task: Task): boolean {
-    if (this.#paused.size > 0 && this.#paused.has(task.owner.partition)) {
+    if (this.#keepsBack(task)) {
+      // Its turn is not kept for it: by the time that it may begin there may be another pace.
+      task.hasTurn = false;
       this.#parked.push(task);
       this.#context.putOff(task);
       return true;
     }
     const { rateLimiter } = this.#context;
-    if (rateLimiter === undefined || task.hasTurn) return false;
-    void (rateLimiter.isPerKey ? this.#waitForKey(task, rateLimiter) : this.#waitInLine(task, rateLimiter));
+    if (rateLimiter?.isOn !== true || task.hasTurn) return false;
+    void this.#waitForTurn(task, rateLimiter);
     return true;
   }
 
@@ -70,29 +77,39 @@ export class SharedGate<Task extends GatedTask> {
     this.#stopping.abort();
   }
 
-  /** Whoever waits for the whole group's pace keeps the place: nobody else could use it. */
-  async #waitInLine(task: Task, rateLimiter: RateLimiter): Promise<void> {
-    const { signal } = this.#stopping;
-    if (!(await rateLimiter.untilTurn(null, signal, () => Promise.resolve(true)))) return;
-    task.hasTurn = true;
-    this.#context.begin(task);
+  #keepsBack({ owner }: Task): boolean {
+    return this.#isClosed || (this.#paused.size > 0 && this.#paused.has(owner.partition));
   }
 
-  async #waitForKey(task: Task, rateLimiter: RateLimiter): Promise<void> {
+  #letGo(): void {
+    const parked = this.#parked;
+    this.#parked = parked.filter((task) => this.#keepsBack(task));
+    for (const task of parked) if (!this.#keepsBack(task)) this.#context.resume(task);
+  }
+
+  /**
+   * Whoever waits for the whole group's pace keeps the place, for nobody else could use it; who waits for the key's gives it to others.
+   * When another pace comes into force meanwhile, it asks for a place and a turn anew: there may be fewer of both.
+   */
+  async #waitForTurn(task: Task, rateLimiter: RateLimiter): Promise<void> {
     const { signal } = this.#stopping;
-    const turn = await rateLimiter.reserve(keyAt(task.batch, task.index), signal);
+    const { isPerKey } = rateLimiter;
+    const turn = await rateLimiter.reserve(isPerKey ? keyAt(task.batch, task.index) : null, signal);
     if (signal.aborted) return;
-    if (turn.at <= performance.now()) {
-      task.hasTurn = true;
+    const givesPlace = isPerKey && turn.at > performance.now();
+    if (givesPlace) {
+      this.#waitingForKey += 1;
+      this.#context.putOff(task);
+    }
+    await rateLimiter.over(turn, signal);
+    if (givesPlace) this.#waitingForKey -= 1;
+    if (signal.aborted) return;
+    task.hasTurn = rateLimiter.holds(turn);
+    if (!givesPlace && task.hasTurn) {
       this.#context.begin(task);
       return;
     }
-    this.#waitingForKey += 1;
-    this.#context.putOff(task);
-    await rateLimiter.over(turn, signal);
-    this.#waitingForKey -= 1;
-    if (signal.aborted) return;
-    task.hasTurn = rateLimiter.holds(turn);
+    if (!givesPlace) this.#context.putOff(task);
     this.#context.resume(task);
   }
 }

@@ -6,6 +6,7 @@ import { deliver, type Outcome } from "./delivery.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { LeaseWriter } from "./lease-writer.ts";
 import type { LeasedRange } from "./leased-range.ts";
+import type { PaceInForce } from "./pace-in-force.ts";
 import { RangeSize } from "./range-size.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import type { SharedFailures, SharedVerdict } from "./shared-failures.ts";
@@ -17,8 +18,9 @@ export interface SharedHandsContext {
   readonly clock: Clock;
   readonly failures: SharedFailures;
   readonly writer: LeaseWriter;
-  /** Absent: as fast as it goes. */
-  readonly rateLimiter: RateLimiter | undefined;
+  /** How fast its consumer may go at present, and what keeps to it. */
+  readonly pace: PaceInForce;
+  readonly rateLimiter: RateLimiter;
   /** Aborted when handlers under way are not waited for any more. */
   readonly signal: AbortSignal;
   /** There is room again. */
@@ -42,8 +44,6 @@ export class SharedHands {
   readonly #queue: KeyedQueue<Task>;
   readonly #gate: SharedGate<Task>;
   readonly #size: RangeSize;
-  /** Messages that may wait for the group's pace: those of a second, so that other members find some, too. */
-  readonly #paced: number;
   readonly #idle = deferred<void>();
   readonly #ended: Promise<void>;
   #running = 0;
@@ -52,16 +52,15 @@ export class SharedHands {
 
   constructor(context: SharedHandsContext) {
     this.#context = context;
-    const { rateLimiter } = context;
-    this.#paced = rateLimiter === undefined ? Number.POSITIVE_INFINITY : rateLimiter.recordsPerSecond;
-    this.#size = new RangeSize(Math.min(context.consumer.concurrency, this.#paced));
-    this.#queue = new KeyedQueue<Task>(context.consumer.concurrency, (task) => this.#begin(task));
+    this.#size = new RangeSize(Math.min(this.#concurrency, this.#paced));
+    this.#queue = new KeyedQueue<Task>(this.#concurrency, (task) => this.#begin(task));
     this.#gate = new SharedGate<Task>({
-      rateLimiter,
+      rateLimiter: context.rateLimiter,
       putOff: (task) => this.#queue.putOff(task),
       resume: (task) => this.#queue.resume(task),
       begin: (task) => this.#begin(task),
     });
+    this.heedPace();
     const { signal } = context;
     this.#ended = new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   }
@@ -71,8 +70,9 @@ export class SharedHands {
     return Math.min(this.#size.records, this.#paced);
   }
 
-  /** How many more messages may be in hand. Few while handlers or the pace are slow, so that other members find some, too. */
+  /** How many more messages may be in hand. Few while handlers or the pace are slow, so that other members find some, too; none out of hours. */
   get room(): number {
+    if (this.#context.pace.era.isClosed) return 0;
     const inHand = this.#inHand - this.#gate.parked;
     const busy = inHand - this.#gate.waitingForKey;
     const { prefetch } = this.#context.consumer;
@@ -87,6 +87,12 @@ export class SharedHands {
   /** Which partitions are paused at present: what is in hand of them waits. */
   heed(paused: ReadonlySet<number>): void {
     this.#gate.heed(paused);
+  }
+
+  /** Another pace is in force: what is in hand goes by it, and what is in the handler on to its end. */
+  heedPace(): void {
+    this.#queue.limitTo(this.#concurrency);
+    this.#gate.heedHours(this.#context.pace.era.isClosed);
   }
 
   add(owner: LeasedRange | ClaimedRetry, batch: ReadBatch, index: number): void {
@@ -138,9 +144,17 @@ export class SharedHands {
     return this.#running === 0;
   }
 
+  get #concurrency(): number {
+    return this.#context.pace.era.concurrency;
+  }
+
+  /** Messages that may wait for the group's pace: those of a second, so that other members find some, too. */
+  get #paced(): number {
+    return this.#context.rateLimiter.recordsPerSecond;
+  }
+
   get #most(): number {
-    const { prefetch, concurrency } = this.#context.consumer;
-    return Math.min(prefetch, 2 * this.#size.records + concurrency);
+    return Math.min(this.#context.consumer.prefetch, 2 * this.#size.records + this.#concurrency);
   }
 
   #begin(task: Task): void {

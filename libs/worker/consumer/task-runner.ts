@@ -263,24 +263,22 @@ export class TaskRunner {
     else queueMicrotask(() => this.#settle(task, outcome));
   }
 
-  /** A task gives its place to others until its turn has come. Whoever waits for the whole group's pace waits in line. */
+  /** Who waits for its key's turn gives its place to others, who waits for the group's waits in line: until another pace has perhaps fewer places. */
   async #takeTurn(task: Task): Promise<void> {
-    const { rateLimiter } = this.#context;
-    if (rateLimiter.isPerKey) {
-      const { signal } = this.#stopping;
-      const turn = await rateLimiter.reserve(task.key, signal);
-      this.queue.putOff(task);
-      this.#leave();
-      await rateLimiter.over(turn, signal);
-      task.hasTurn = rateLimiter.holds(turn);
-      this.queue.resume(task);
-      return;
-    }
-    const mayRun = await this.#waitForTurn(task);
+    const { rateLimiter, mayBegin } = this.#context;
+    const { signal } = this.#stopping;
+    const { isPerKey } = rateLimiter;
+    const turn = await rateLimiter.reserve(isPerKey ? task.key : null, signal);
+    if (!isPerKey) await rateLimiter.over(turn, signal);
+    const mayRun = isPerKey || (await mayBegin());
+    const isNow = !isPerKey && rateLimiter.holds(turn);
+    if (mayRun && !isNow) this.queue.putOff(task);
     this.#leave();
     if (!mayRun) return;
-    task.hasTurn = true;
-    this.#begin(task);
+    if (!isNow) await rateLimiter.over(turn, signal);
+    task.hasTurn = rateLimiter.holds(turn);
+    if (isNow) this.#begin(task);
+    else this.queue.resume(task);
   }
 
   /** Hands over a message that was put off: its attempt is counted first. Done when it turns out to be done already. */
@@ -288,7 +286,7 @@ export class TaskRunner {
     const begun = await this.#context.keeper.begin(task.offset);
     if (begun === undefined) return { kind: "done" };
     if (begun === "fenced" || begun === "stopped") return { kind: "fenced" };
-    const batch = keptBatch(begun);
+    const batch = keptBatch(begun, begun);
     task.record = { batch, index: 0 };
     task.attempt = begun.attempt;
     return await this.#deliver(batch, 0, begun.attempt);

@@ -1,4 +1,4 @@
-import { DatabaseClock, type GroupPartition, Pace, pausedPartitions, type Ring } from "@sluice/broker";
+import { DatabaseClock, type GroupPartition, pausedPartitions, type Ring } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import { type Logger, toError } from "@sluice/kernel";
 import type { TopicEntry } from "@sluice/log";
@@ -6,6 +6,7 @@ import type { JoinedConsumer, WorkerContext } from "../worker-context.ts";
 import { BroadcastConsumer } from "./broadcast-consumer.ts";
 import { LocalPace } from "./local-pace.ts";
 import { PaceInForce } from "./pace-in-force.ts";
+import type { Paces } from "./paces.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 import { SharedConsumer } from "./shared-consumer.ts";
 
@@ -23,15 +24,16 @@ export class UnassignedConsumers {
   readonly #shared: readonly JoinedConsumer[];
   readonly #broadcast: readonly JoinedConsumer[];
   readonly #leaseMs: number;
-  readonly #rateLimiters = new Map<JoinedConsumer, RateLimiter>();
+  readonly #paces: Paces;
   readonly #databaseClock: DatabaseClock;
   #sharing: readonly SharedConsumer[] = [];
   /** One look for pauses at a time, and the end waits for it. */
   #looking: Promise<void> = Promise.resolve();
   #broadcasts: readonly BroadcastConsumer[] | undefined;
 
-  constructor(context: WorkerContext, joined: readonly JoinedConsumer[], leaseMs: number) {
+  constructor(context: WorkerContext, joined: readonly JoinedConsumer[], leaseMs: number, paces: Paces) {
     this.#context = context;
+    this.#paces = paces;
     this.#leaseMs = leaseMs;
     this.#databaseClock = new DatabaseClock(context.pool);
     this.#shared = joined.filter(({ consumer }) => consumer.mode === "shared");
@@ -48,12 +50,18 @@ export class UnassignedConsumers {
           { ...this.#context, databaseClock: this.#databaseClock },
           {
             ...joined,
+            ...this.#paces.of(joined),
             member,
             leaseMs: this.#leaseMs,
-            rateLimiter: this.#rateLimiterOf(joined),
+            onLook: (positions) => this.#paces.heedRelease(joined, positions[0]),
           },
         ),
     );
+  }
+
+  /** A consumer's pace has changed. */
+  heedPace(pace: PaceInForce): void {
+    for (const shared of this.#sharing) if (shared.pace === pace) shared.heedPace();
   }
 
   /** A doorbell rang: something was appended, redriven, or done to a group. */
@@ -96,18 +104,11 @@ export class UnassignedConsumers {
     return warnUnless(others, drainMs, this.#context.logger) && shared;
   }
 
-  /** One for all partitions of a consumer; `undefined` when it may go as fast as it can. A broadcast's is this process's alone. */
-  #rateLimiterOf(joined: JoinedConsumer): RateLimiter | undefined {
-    const { consumer, group, entry } = joined;
+  /** One for all partitions of a broadcast, and this process's alone; `undefined` when it may go as fast as it can. */
+  #localLimiter({ consumer, group, entry }: JoinedConsumer): RateLimiter | undefined {
     if (consumer.rateLimit === undefined) return undefined;
-    let limiter = this.#rateLimiters.get(joined);
-    if (limiter === undefined) {
-      const pace = consumer.mode === "broadcast" ? new LocalPace() : new Pace(this.#context.pool);
-      const inForce = new PaceInForce(consumer);
-      limiter = new RateLimiter({ ...this.#context, pace, group, topic: entry.number, inForce });
-      this.#rateLimiters.set(joined, limiter);
-    }
-    return limiter;
+    const inForce = new PaceInForce(consumer);
+    return new RateLimiter({ ...this.#context, pace: new LocalPace(), group, topic: entry.number, inForce });
   }
 
   async #beginBroadcasts(): Promise<readonly BroadcastConsumer[]> {
@@ -121,7 +122,7 @@ export class UnassignedConsumers {
     paused: readonly GroupPartition[],
   ): Promise<readonly BroadcastConsumer[]> {
     const { consumer, entry } = joined;
-    const rateLimiter = this.#rateLimiterOf(joined);
+    const rateLimiter = this.#localLimiter(joined);
     const ends = await this.#context.log.ends(
       Array.from({ length: entry.partitions }, (_, partition) => ({ topic: entry.number, partition })),
     );

@@ -6,7 +6,7 @@ import { pace } from "./delivery/pace.ts";
 import { relay } from "./delivery/relay.ts";
 import { shared } from "./delivery/shared.ts";
 import { stageBatch, stageRowByRow } from "./delivery/stage.ts";
-import { failover } from "./failover/failover.ts";
+import { failover, failoverKinds } from "./failover/failover.ts";
 import { Floors } from "./floors.ts";
 import { consume, read } from "./log/consume.ts";
 import { heldTransaction, latency } from "./log/latency.ts";
@@ -39,14 +39,18 @@ const deliveryBenches: typeof logBenches = {
 
 const benches = { ...logBenches, ...deliveryBenches };
 
-const spells: Readonly<Record<string, (bench: LogBench) => Promise<readonly Spell[]>>> = { failover };
+const spells: Readonly<Record<string, (bench: LogBench) => Promise<readonly Spell[]>>> = {
+  failover: (bench) => failover(bench),
+  ...Object.fromEntries(failoverKinds.map((kind) => [kind, (bench: LogBench) => failover(bench, kind)])),
+};
 
 const usage = `usage: bun run bench [--only log|delivery|failover|NAME,…] [--scale 0.1] [--json]
   Every figure stands beside its floor, measured in turn with it on the same server; compare the ratios, never the rates.
   DATABASE_URL names a server to use (in a database of its own, dropped afterwards); without it an embedded one is started.
   log:      ${Object.keys(logBenches).join(", ")}
   delivery: ${Object.keys(deliveryBenches).join(", ")}
-  failover: how long partitions of a process stand still that crashes, closes or freezes (no floor; about three minutes)`;
+  failover: how long partitions of a process stand still that crashes, closes or freezes (no floor; about three minutes); one of them:
+            ${failoverKinds.join(", ")}`;
 
 const { values } = parseArgs({
   options: {

@@ -38,14 +38,18 @@ const kinds = [
   },
 ] as const;
 
-/** From the signal to a process until another has taken over the last of its partitions. */
-export async function failover(bench: LogBench): Promise<readonly Spell[]> {
+/** How processes end in this benchmark. */
+export const failoverKinds = kinds.map(({ name }) => name);
+
+/** From the signal to a process until another has taken over the last of its partitions; `only`: of one kind. */
+export async function failover(bench: LogBench, only?: string): Promise<readonly Spell[]> {
   await using server = await openBenchServer(bench.server.url, "_failover");
   const survivor = new Member(server.url, "survivor", 15_000);
   const spells: Spell[] = [];
   try {
     await survivor.until(2 * share);
     for (const { name, signal, leaseMs, goalMs, rounds, note } of kinds) {
+      if (only !== undefined && name !== only) continue;
       const timesMs: number[] = [];
       for (let round = 0; round < Math.max(3, Math.round(rounds * bench.scale)); round += 1) {
         const victim = new Member(server.url, "victim", leaseMs);

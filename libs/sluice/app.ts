@@ -58,8 +58,8 @@ export interface AppOptions {
   /** Origins (`"https://orders.internal"`) whose endpoints may be asked when a message was prepared with a URL. Default none. */
   readonly checkBackOrigins?: readonly string[];
   /**
-   * A process that is not heard of for this long loses its partitions; default `"15s"`. (One that dies loses them at once:
-   * the server sees its connection close.)
+   * Others have the partitions of a process that is not heard of, once this is over; default `"15s"`. (One that dies loses them at
+   * once: the server sees its connection close.)
    */
   readonly lease?: Duration;
   /**
@@ -168,6 +168,7 @@ async function start(
     ...connection.route,
     connections: options.transactionConnections ?? 10,
     applicationName: `${name} handlers`,
+    silence: connection.silence,
   });
   const closeAll = async () => {
     await closeConnection(connection);
@@ -197,7 +198,8 @@ async function start(
       joined,
       {
         name: `${name} ${process.pid}`,
-        leaseMs: parseDurationMs(options.lease ?? "15s") ?? 0,
+        // The rest is for the others, to look and to take over.
+        leaseMs: Math.ceil(0.9 * (parseDurationMs(options.lease ?? "15s") ?? 0)),
         heartbeatMs: parseDurationMs(options.heartbeat ?? "3s") ?? 0,
         drainMs: parseDurationMs(options.drain ?? "30s") ?? 0,
         pollMs: parseDurationMs(options.poll ?? "500ms") ?? 0,

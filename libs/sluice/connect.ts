@@ -26,7 +26,7 @@ import {
   systemClock,
 } from "@sluice/kernel";
 import { type Log, PostgresLog } from "@sluice/log";
-import { callInTransaction, checkServer, Pool, type Route, type UserTransaction } from "@sluice/store";
+import { callInTransaction, checkServer, Pool, type Route, Silence, type UserTransaction } from "@sluice/store";
 import {
   type DelayOptions,
   halfOf,
@@ -183,6 +183,8 @@ const requestPollMs = 500;
 /** Everything a process shares; the app builds its worker on it. */
 export interface Connection {
   readonly route: Route;
+  /** For its pools, and for sessions where these go the same way. */
+  readonly silence: Silence;
   readonly sessionUrl: string | undefined;
   readonly pool: Pool;
   readonly appenders: Pool;
@@ -221,7 +223,8 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
   const applicationName = options.name ?? "sluice";
   const route = await openRoute(url, options.sessionUrl, applicationName, logger);
   const { sessionUrl } = route;
-  const open = (connections: number) => new Pool(url, { ...route, connections, applicationName });
+  const silence = new Silence(url, { ...route, applicationName });
+  const open = (connections: number) => new Pool(url, { ...route, connections, applicationName, silence });
   const [pool, appenders, readers, scanners] = [open(options.connections ?? 6), open(4), open(1), open(2)];
   try {
     await checkServer(pool);
@@ -241,6 +244,7 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
     for (const topic of options.topics ?? []) await producer.openTopic(topic);
     const common = {
       route,
+      silence,
       sessionUrl,
       pool,
       appenders,

@@ -1,5 +1,6 @@
 import { SluiceError } from "@sluice/kernel";
 import type postgres from "postgres";
+import type { Asked } from "./silence.ts";
 
 /** A transaction that was handed out, for the one who handed it out. */
 export interface GuardedTransaction {
@@ -12,50 +13,125 @@ export interface GuardedTransaction {
   takeBack(): void;
 }
 
+/** Bounds a call of a transaction, see {@link Silence}; it fails when the call is never answered. */
+export type Attend = <Result>(work: PromiseLike<Result>, asked: Asked, what: string) => Promise<Result>;
+
 /**
  * The client, with transactions that refuse statements once their connection is gone.
  *
  * postgres.js 3.4 writes a statement of such a transaction to a socket that is no more, and throws where nobody can catch
  * it: a lost connection in the middle of a transaction would end the process.
  *
+ * With `attend`, a transaction whose connection fell silent fails, too, and so does its statement that was never answered.
+ *
  * @param onBegin hears of each transaction right before it is handed out, in the same turn
  */
 export function guardTransactions(
   sql: postgres.Sql,
   onBegin?: (transaction: GuardedTransaction) => void,
+  attend?: Attend,
 ): postgres.Sql {
   const begin = (...parameters: unknown[]) => {
     const work = parameters.pop() as (tx: postgres.TransactionSql) => unknown;
-    const connection = { isGone: false, isTakenBack: false };
-    const whole = Reflect.apply(sql.begin, sql, [
-      ...parameters,
-      (tx: postgres.TransactionSql) => {
-        const own = {
-          get isGone() {
-            return connection.isGone;
-          },
-          isTakenBack: false,
-        };
-        onBegin?.({
-          sql: guard(tx, own),
-          takeBack() {
-            connection.isTakenBack = true;
-          },
-        });
-        return work(guard(tx, connection));
-      },
-    ]) as Promise<unknown>;
+    const connection = new TransactionConnection(attend);
+    const handedOut = async (tx: postgres.TransactionSql) => {
+      const own = {
+        get isGone() {
+          return connection.isGone;
+        },
+        isTakenBack: false,
+        attended: connection.attended.bind(connection),
+      };
+      onBegin?.({
+        sql: guard(tx, own),
+        takeBack() {
+          connection.isTakenBack = true;
+        },
+      });
+      try {
+        return await work(guard(tx, connection));
+      } finally {
+        connection.ends();
+      }
+    };
     // It settles when the transaction ends, and also at once when the connection closes.
-    return whole.finally(() => {
-      connection.isGone = true;
-    });
+    return connection.whole(beginWith(sql, parameters, handedOut, (query) => connection.attended(query)));
   };
   return new Proxy(sql, { get: (target, name) => (name === "begin" ? begin : Reflect.get(target, name)) });
 }
 
+/** Begins a transaction of the driver, which sends the BEGIN through the client's own `unsafe`, in this turn: only there is it to be seen. */
+function beginWith(
+  sql: postgres.Sql,
+  parameters: readonly unknown[],
+  work: (tx: postgres.TransactionSql) => unknown,
+  attended: (query: unknown) => unknown,
+): Promise<unknown> {
+  const { unsafe } = sql;
+  sql.unsafe = ((...all: unknown[]) => attended(Reflect.apply(unsafe, sql, all))) as typeof unsafe;
+  try {
+    return Reflect.apply(sql.begin, sql, [...parameters, work]) as Promise<unknown>;
+  } finally {
+    sql.unsafe = unsafe;
+  }
+}
+
+/** What is known of a transaction's connection. */
+class TransactionConnection {
+  isGone = false;
+  isTakenBack = false;
+  readonly #attend: Attend | undefined;
+  readonly #ending = Promise.withResolvers<void>();
+  readonly #silent = Promise.withResolvers<never>();
+  #begin: Asked | undefined;
+
+  constructor(attend: Attend | undefined) {
+    this.#attend = attend;
+  }
+
+  /** The driver's query, which fails when the connection falls silent. It is sent, as ever, when somebody waits for it. */
+  attended<Query>(query: Query): Query {
+    const attend = this.#attend;
+    if (attend === undefined || !(query instanceof Promise)) return query;
+    this.#begin ??= query as Asked;
+    const then = query.then.bind(query);
+    let waiting: Promise<unknown> | undefined;
+    const attendedThen = (...both: Parameters<typeof then>) => {
+      waiting ??= attend({ then }, query as Asked, "a statement of a transaction").catch((error: unknown) => {
+        if (error instanceof SluiceError) this.#silent.reject(error);
+        throw error;
+      });
+      return waiting.then(...both);
+    };
+    Reflect.set(query, "then", attendedThen);
+    return query;
+  }
+
+  /** The work is over, and the COMMIT or ROLLBACK is on its way. */
+  ends(): void {
+    this.#ending.resolve();
+  }
+
+  /** The transaction as a whole: fails as soon as the connection is gone. */
+  whole(begun: Promise<unknown>): Promise<unknown> {
+    const attend = this.#attend;
+    const bounded = attend === undefined ? begun : Promise.race([begun, this.#silent.promise]);
+    if (attend !== undefined) {
+      const end = () => attend(begun, { state: this.#begin?.state ?? null, string: "commit" }, "ending a transaction");
+      // A transaction that fails says so itself.
+      this.#ending.promise.then(end).catch((error: unknown) => this.#silent.reject(error));
+      this.#silent.promise.catch(() => undefined);
+      begun.catch(() => undefined);
+    }
+    return bounded.finally(() => {
+      this.isGone = true;
+    });
+  }
+}
+
 function guard(
   tx: postgres.TransactionSql,
-  connection: { readonly isGone: boolean; readonly isTakenBack: boolean },
+  connection: Pick<TransactionConnection, "isGone" | "isTakenBack" | "attended">,
 ): postgres.TransactionSql {
   const check = () => {
     if (connection.isTakenBack) {
@@ -89,12 +165,12 @@ function guard(
   };
   const unsafe = (...parameters: unknown[]) => {
     check();
-    return Reflect.apply(tx.unsafe, tx, parameters);
+    return connection.attended(Reflect.apply(tx.unsafe, tx, parameters));
   };
   return new Proxy(tx, {
     apply(target, self, parameters) {
       check();
-      return Reflect.apply(target as unknown as (...all: unknown[]) => unknown, self, parameters);
+      return connection.attended(Reflect.apply(target as unknown as (...all: unknown[]) => unknown, self, parameters));
     },
     get(target, name) {
       if (name === "unsafe") return unsafe;

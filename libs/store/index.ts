@@ -1,7 +1,7 @@
 export { toDatabaseError } from "./database-error.ts";
 export { withDeadline } from "./deadline.ts";
 export { callInTransaction, type UserTransaction } from "./executor.ts";
-export { type GuardedTransaction, guardTransactions } from "./guarded-transactions.ts";
+export { type Attend, type GuardedTransaction, guardTransactions } from "./guarded-transactions.ts";
 export { checkSchema, type MigrationReport, migrate } from "./migrate.ts";
 export type { Migration } from "./migration.ts";
 export { defineMigration } from "./migration.ts";
@@ -20,3 +20,4 @@ export { LeasedPresence, type Presence } from "./presence.ts";
 export { findRoute, type Route, type RouteOptions } from "./route.ts";
 export { checkServer } from "./server.ts";
 export { Session, type SessionOptions } from "./session.ts";
+export { type Asked, type CallLimits, Silence } from "./silence.ts";

@@ -1,8 +1,8 @@
 import { SluiceError } from "@sluice/kernel";
-import postgres from "postgres";
+import type postgres from "postgres";
+import { connectClient, keepAlive } from "./client.ts";
 import { toDatabaseError } from "./database-error.ts";
-import { withDeadline } from "./deadline.ts";
-import { acrossHosts, hostsOf } from "./hosts.ts";
+import { type Asked, Silence } from "./silence.ts";
 
 /** A value that a statement of Sluice takes: arrays travel as array literals in text. */
 export type StatementParameter = string | number | boolean | null;
@@ -16,10 +16,14 @@ export interface PoolOptions {
   readonly connections: number;
   /** Shown in `pg_stat_activity`. */
   readonly applicationName: string;
-  /** How long one call may take before it fails with DATABASE_TIMEOUT. Default 30,000. */
+  /** How long the server may work on one call before it fails with DATABASE_TIMEOUT. Default 30,000. */
   readonly deadlineMs?: number;
   /** Whether each transaction may have another server process, so that no statement stays prepared. Default false. */
   readonly isPooled?: boolean;
+  /** Whether nothing stands between it and the server, which then takes settings at connecting. Default false. */
+  readonly isDirect?: boolean;
+  /** What tells when calls are never answered, shared by all connections of a process to the database. Default: its own. */
+  readonly silence?: Silence;
   /** Where {@link Pool.alone} connects. Default: where the pool does, unless that is pooled. */
   readonly sessionUrl?: string | undefined;
 }
@@ -32,14 +36,19 @@ const lostCodes: readonly unknown[] = ["CONNECT_TIMEOUT", "CONNECTION_CLOSED", "
  * classified. Failures are SluiceErrors; nothing else is thrown.
  *
  * When a call is not answered in time, the driver's client is replaced: postgres.js 3.4 has states in which a connection of
- * its pool never speaks again, and nothing tells them from a network that lost the answer. It is replaced, too, when a connection ends
- * under a call: the others to that server have most likely ended with it, and the driver would let what is asked next wait on them.
+ * its pool never speaks again, and nothing tells them from a network that lost the answer. It is replaced, too, when any connection of the
+ * process was found silent ({@link Silence}), and when one ends under a call: the others to that server have most likely ended with it,
+ * and the driver would let what is asked next wait on them.
  */
 export class Pool {
   readonly #url: string;
   readonly #options: PoolOptions;
   readonly #deadlineMs: number;
   #sql: postgres.Sql;
+  readonly #silence: Silence;
+  readonly #stopHeeding: () => void;
+  /** Clients that were replaced, until what others have under way there has ended. */
+  readonly #replaced = new Set<postgres.Sql>();
   #closed = false;
 
   constructor(url: string, options: PoolOptions) {
@@ -47,6 +56,8 @@ export class Pool {
     this.#options = options;
     this.#deadlineMs = options.deadlineMs ?? 30_000;
     this.#sql = this.#connect();
+    this.#silence = options.silence ?? new Silence(url, options);
+    this.#stopHeeding = this.#silence.onFound(() => this.#replace());
   }
 
   /** The driver's client as it is now; ask again for each use. */
@@ -71,10 +82,23 @@ export class Pool {
         prepare: true,
         ...(this.#options.isPooled === true ? oneAtATime : {}),
       });
-      return await withDeadline(rows, deadlineMs, what);
+      return await this.attend(sql, rows, rows as Asked, what, deadlineMs);
     } catch (error) {
       throw this.#judge(what, error, sql);
     }
+  }
+
+  /**
+   * The outcome of a call that somebody makes of one of its clients, bounded as {@link query} is. Fails with DATABASE_TIMEOUT, or as the call does.
+   */
+  async attend<Result>(
+    sql: postgres.Sql,
+    work: PromiseLike<Result>,
+    asked: Asked,
+    what: string,
+    deadlineMs = this.#deadlineMs,
+  ): Promise<Result> {
+    return await this.#silence.attend(work, asked, what, { deadlineMs, isGivenUp: () => sql !== this.#sql });
   }
 
   /**
@@ -92,7 +116,7 @@ export class Pool {
         return await work(tx, true);
       })) as Result;
     }
-    const sql = connectOptions(sessionUrl, { max: 1, connection: { application_name: applicationName } });
+    const sql = connectClient(sessionUrl, { max: 1, connection: { application_name: applicationName } });
     try {
       // Not on connecting: poolers refuse settings there that they do not know.
       await sql.unsafe(`set lock_timeout = ${lockTimeoutMs}`);
@@ -105,16 +129,32 @@ export class Pool {
   /** Ends its connections; statements under way get `timeoutMs` to finish. */
   async close(timeoutMs = 5_000): Promise<void> {
     this.#closed = true;
-    await this.#sql.end({ timeout: timeoutMs / 1_000 });
+    this.#stopHeeding();
+    // Who waited on what was replaced has been told.
+    const replaced = [...this.#replaced].map((sql) => sql.end({ timeout: 0 }));
+    await Promise.all([this.#sql.end({ timeout: timeoutMs / 1_000 }), ...replaced]);
   }
 
   #connect(): postgres.Sql {
-    return connectOptions(this.#url, {
+    return connectClient(this.#url, {
       max: this.#options.connections,
       // For every statement, whatever it asks for itself.
       ...(this.#options.isPooled === true ? { prepare: false } : {}),
-      connection: { application_name: this.#options.applicationName },
+      connection: {
+        application_name: this.#options.applicationName,
+        ...(this.#options.isDirect === true ? keepAlive : {}),
+      },
     });
+  }
+
+  #replace(): void {
+    const replaced = this.#sql;
+    this.#sql = this.#connect();
+    this.#replaced.add(replaced);
+    // Its connections end as soon as what others have under way there has an end. Nobody waits.
+    // (Not in the driver's types; end() would have to be told now how long they may take.)
+    const { close } = replaced as unknown as { readonly close: () => Promise<void> };
+    void close().finally(() => this.#replaced.delete(replaced));
   }
 
   #judge(what: string, error: unknown, sql: postgres.Sql): SluiceError {
@@ -122,11 +162,7 @@ export class Pool {
     if (this.#closed) return judged;
     const isDeaf = judged.code === "DATABASE_TIMEOUT" && judged.sqlState === undefined;
     const isGone = lostCodes.includes((error as { code?: unknown }).code);
-    if ((isDeaf || isGone) && sql === this.#sql) {
-      this.#sql = this.#connect();
-      // What others have under way there gets as long as any call; then it fails like a lost connection. Nobody waits.
-      void sql.end({ timeout: this.#deadlineMs / 1_000 });
-    }
+    if ((isDeaf || isGone) && sql === this.#sql) this.#replace();
     if (judged.code !== "CLOSED") return judged;
     // Not closed by its owner but replaced, as above: for the caller, a connection that was lost.
     return new SluiceError("DATABASE_UNREACHABLE", `${what}: the connection to the database was lost.`, {
@@ -152,29 +188,6 @@ export function explain(what: string, error: unknown): SluiceError {
  * never answered. (The driver's transactions use this option, which is not in its types, to keep a connection to themselves.)
  */
 const oneAtATime = { onexecute: () => false };
-
-/**
- * A postgres.js client as Sluice wants it: no type look-up at connect (nothing here needs it), notices dropped, a bounded
- * wait for the connection; of several hosts in the URL the one that writes. A URL that does not parse is INVALID_OPTIONS.
- */
-export function connectOptions(url: string, options: postgres.Options<Record<string, never>>): postgres.Sql {
-  const { hosts, first } = hostsOf(url);
-  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(first)) {
-    throw new SluiceError(
-      "INVALID_OPTIONS",
-      "DATABASE_URL is not a URL such as postgres://user:password@host:5432/database",
-    );
-  }
-  return postgres(first, {
-    fetch_types: false,
-    connect_timeout: 10,
-    idle_timeout: 0,
-    max_lifetime: null,
-    onnotice: () => undefined,
-    ...acrossHosts(hosts),
-    ...options,
-  }) as postgres.Sql;
-}
 
 /** `[1, 2]` as the array literal `{1,2}`. */
 export function arrayLiteral(numbers: readonly number[]): string {

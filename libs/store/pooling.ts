@@ -1,7 +1,8 @@
 import { SluiceError } from "@sluice/kernel";
 import type postgres from "postgres";
+import { connectClient } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
-import { connectOptions, explain } from "./pool.ts";
+import { explain } from "./pool.ts";
 
 /**
  * What stands between a client's connection and the server's process: nothing; a pooler that gives each client a process of its own
@@ -30,7 +31,7 @@ const asking = "abbabaabaababbabba";
 export async function findPooling(url: string, applicationName: string): Promise<Pooling> {
   const what = "connecting";
   const connect = () =>
-    connectOptions(url, { max: 1, prepare: false, connection: { application_name: applicationName } });
+    connectClient(url, { max: 1, prepare: false, connection: { application_name: applicationName } });
   const clients = [connect(), connect()] as const;
   try {
     return await withDeadline(look(clients, connect), deadlineMs, what);

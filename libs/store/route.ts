@@ -1,5 +1,6 @@
 import { SluiceError } from "@sluice/kernel";
-import { connectOptions, explain } from "./pool.ts";
+import { connectClient } from "./client.ts";
+import { explain } from "./pool.ts";
 import { findPooling } from "./pooling.ts";
 
 /** How a process reaches its database. */
@@ -8,6 +9,8 @@ export interface Route {
   readonly url: string;
   /** Whether each transaction there may have another server process: then nothing of a session lasts, no prepared statement, lock or LISTEN. */
   readonly isPooled: boolean;
+  /** Whether nothing stands between it and the server. */
+  readonly isDirect: boolean;
   /** Where a session is had; undefined where there is none: members live by their lease row then. */
   readonly sessionUrl: string | undefined;
 }
@@ -34,9 +37,10 @@ export async function findRoute({ url, sessionUrl, applicationName }: RouteOptio
       "the database is behind a pooler that gives each statement another backend (pool_mode = statement), where transactions are impossible; Sluice writes in transactions. Nothing was written. Set pool_mode to session or transaction, or connect past the pooler.",
     );
   }
+  const isDirect = pooling === "none";
   if (sessionUrl === undefined) {
     const isPooled = pooling === "transaction";
-    return { url, isPooled, sessionUrl: isPooled ? undefined : url };
+    return { url, isPooled, isDirect, sessionUrl: isPooled ? undefined : url };
   }
   const sessions = await findPooling(sessionUrl, applicationName);
   if (sessions === "statement" || sessions === "transaction") {
@@ -52,12 +56,12 @@ export async function findRoute({ url, sessionUrl, applicationName }: RouteOptio
       "sessionUrl leads to another database than url. Nothing was written. Both must lead to the same database of the same server.",
     );
   }
-  return { url, isPooled: pooling === "transaction", sessionUrl };
+  return { url, isPooled: pooling === "transaction", isDirect, sessionUrl };
 }
 
 /** What no two databases that run at present have in common. */
 async function identityOf(url: string, applicationName: string): Promise<string | undefined> {
-  const sql = connectOptions(url, { max: 1, prepare: false, connection: { application_name: applicationName } });
+  const sql = connectClient(url, { max: 1, prepare: false, connection: { application_name: applicationName } });
   try {
     const rows = await sql.unsafe<{ identity: string }[]>(
       "select concat_ws(' ', pg_postmaster_start_time()::timestamptz(6), oid) as identity from pg_database where datname = current_database()",

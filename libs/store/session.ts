@@ -1,17 +1,23 @@
 import { SluiceError } from "@sluice/kernel";
 import type postgres from "postgres";
+import { connectClient, keepAlive } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
-import { connectOptions, explain, type StatementParameter, type StatementRow } from "./pool.ts";
+import { explain, type StatementParameter, type StatementRow } from "./pool.ts";
 import type { Presence } from "./presence.ts";
+import { type Asked, Silence } from "./silence.ts";
 
 /** The advisory lock classes of migrations/0001_log.sql that sessions hold. */
 export const lockClass = { owner: 1936487684, member: 1936487685, duty: 1936487686 } as const;
+
+const openingMs = 10_000;
 
 /** How a session connects, and who is told what it hears. */
 export interface SessionOptions {
   readonly applicationName: string;
   /** The server ends the session, and with it its locks, when nothing is heard from it for this long; 0: never. */
   readonly leaseMs: number;
+  /** What tells when it is never answered, shared by all connections of a process that go the same way. Default: its own. */
+  readonly silence?: Silence | undefined;
   /** What it listens on: letters, digits, `_`, `.` and `-`. Default `"sluice"`. */
   readonly channel?: string;
   /** A doorbell rang. */
@@ -27,19 +33,21 @@ export interface SessionOptions {
 export class Session implements Presence {
   readonly isLeased = false;
   readonly #sql: postgres.Sql;
+  readonly #silence: Silence;
   readonly #onLost: () => void;
   #state: "opening" | "open" | "lost" | "closed" = "opening";
   #backendPid = 0;
 
-  private constructor(sql: postgres.Sql, onLost: () => void) {
+  private constructor(sql: postgres.Sql, silence: Silence, onLost: () => void) {
     this.#sql = sql;
+    this.#silence = silence;
     this.#onLost = onLost;
   }
 
   /** Opens a session that listens. Fails as any call to the database does. */
   static async open(url: string, options: SessionOptions): Promise<Session> {
     const holder: { session?: Session } = {};
-    const sql = connectOptions(url, {
+    const sql = connectClient(url, {
       max: 1,
       connection: { application_name: options.applicationName },
       // Not in the driver's types, but its own listen() is built on both.
@@ -48,21 +56,13 @@ export class Session implements Presence {
         onclose: () => holder.session?.lose(),
       } as object),
     });
-    const session = new Session(sql, options.onLost);
+    const shared = options.silence?.isOf(url) === true ? options.silence : undefined;
+    const silence = shared ?? new Silence(url, options);
+    const session = new Session(sql, silence, options.onLost);
     holder.session = session;
     try {
-      const rows = await withDeadline(
-        sql.unsafe<{ pid: number }[]>(
-          `select pg_backend_pid() as pid,
-            set_config('idle_session_timeout', '${options.leaseMs}', false),
-            set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-            set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false)`,
-        ),
-        15_000,
-        "opening a session",
-      );
-      await withDeadline(sql.unsafe(`listen "${options.channel ?? "sluice"}"`), 15_000, "opening a session");
-      session.#backendPid = rows[0]?.pid ?? 0;
+      const pid = await withDeadline(session.#begin(options), openingMs, "opening a session");
+      session.#backendPid = pid;
       session.#state = "open";
       return session;
     } catch (error) {
@@ -70,6 +70,14 @@ export class Session implements Presence {
       await sql.end({ timeout: 0 });
       throw explain("opening a session", error);
     }
+  }
+
+  async #begin({ leaseMs, channel = "sluice" }: SessionOptions): Promise<number> {
+    const settings = { ...keepAlive, idle_session_timeout: leaseMs };
+    const set = Object.entries(settings).map(([name, value]) => `set_config('${name}', '${value}', false)`);
+    const rows = await this.#sql.unsafe<{ pid: number }[]>(`select pg_backend_pid() as pid, ${set.join(", ")}`);
+    await this.#sql.unsafe(`listen "${channel}"`);
+    return rows[0]?.pid ?? 0;
   }
 
   /** The server process behind it. */
@@ -92,7 +100,7 @@ export class Session implements Presence {
     if (this.#state !== "open") throw new SluiceError("CLOSED", `${what}: the session is closed`);
     try {
       const rows = this.#sql.unsafe<Row[]>(statement, parameters as StatementParameter[], { prepare: true });
-      return await withDeadline(rows, deadlineMs, what);
+      return await this.#silence.attend(rows, rows as Asked, what, { deadlineMs });
     } catch (error) {
       const explained = explain(what, error);
       // A session that does not answer cannot be relied on for its locks either.

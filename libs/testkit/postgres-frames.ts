@@ -34,6 +34,14 @@ export class FrameSplitter {
   }
 }
 
+/** What a client calls itself in its first message; undefined for any other message. */
+export function applicationNameOf({ type, bytes }: Frame): string | undefined {
+  if (type !== "") return undefined;
+  const settings = bytes.toString("utf8", 8).split("\0");
+  const name = settings.indexOf("application_name");
+  return name < 0 ? undefined : settings[name + 1];
+}
+
 /** Follows what a client says and tells which statement a message runs. */
 export class StatementTracker {
   readonly #statements = new Map<string, string>();

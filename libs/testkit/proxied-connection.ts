@@ -1,6 +1,6 @@
 import type { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
-import { type Frame, FrameSplitter, StatementTracker } from "./postgres-frames.ts";
+import { applicationNameOf, type Frame, FrameSplitter, StatementTracker } from "./postgres-frames.ts";
 import type { Faults } from "./tcp-proxy.ts";
 
 /** One client of a proxy with its connection to the server. */
@@ -24,7 +24,10 @@ export class ProxiedConnection {
   /** Answers with this number and above do not arrive. */
   #swallowFrom = Number.POSITIVE_INFINITY;
   #onSwallowed: (() => void) | undefined;
+  #isSilent = false;
   #closed = false;
+  /** What the client calls itself. */
+  applicationName = "";
 
   constructor(client: Socket, host: string, port: number, faults: Faults, onClosed: () => void) {
     this.#client = client;
@@ -49,6 +52,11 @@ export class ProxiedConnection {
     this.#close();
   }
 
+  /** From now on nothing arrives at either side. */
+  silence(): void {
+    this.#isSilent = true;
+  }
+
   /** Delivers what a freeze has kept. */
   thaw(): void {
     for (const action of this.#frozen.splice(0)) action();
@@ -56,7 +64,7 @@ export class ProxiedConnection {
 
   /** Lets something happen, as the network is at the moment. */
   #pass(action: () => void): void {
-    if (this.#faults.mode === "black-hole") return;
+    if (this.#isSilent || this.#faults.mode === "black-hole") return;
     if (this.#faults.mode === "freeze") this.#frozen.push(action);
     else if (this.#faults.delayMs > 0 || this.#delayed.length > 0) this.#delay(action);
     else action();
@@ -88,8 +96,10 @@ export class ProxiedConnection {
   }
 
   #toServer(frame: Frame): void {
+    if (this.#isSilent) return;
+    this.applicationName = applicationNameOf(frame) ?? this.applicationName;
     const statement = this.#statements.statementOf(frame);
-    const { hold, swallow } = this.#faults;
+    const { hold, swallow, silence } = this.#faults;
     if (statement !== undefined && hold?.match(statement)) {
       this.#faults.hold = undefined;
       this.#held = [];
@@ -104,6 +114,11 @@ export class ProxiedConnection {
       this.#onSwallowed = swallow.onSwallowed;
     }
     this.#server.write(frame.bytes);
+    if (statement !== undefined && silence?.match(statement)) {
+      this.#faults.silence = undefined;
+      this.silence();
+      silence.onSilent();
+    }
   }
 
   #release(frame: Frame): void {

@@ -34,6 +34,13 @@ export interface FaultyProxy {
    * {@link cutAll}: connections that have lost something are of no use.
    */
   blackHole(): void;
+  /**
+   * The connections that are open now, of clients with such a name, are half-open from now on: nothing arrives, and nothing is refused, not
+   * even when the other side ends. New ones are served. Gives how many they are.
+   */
+  silence(isMeant?: (applicationName: string) => boolean): number;
+  /** The connection of the next statement that matches is half-open as soon as the server has got it: even its end is lost. */
+  silenceAt(match: StatementMatch): Promise<void>;
   /** From now on nothing arrives anywhere, not even the end of a connection: both sides look frozen to each other. */
   freeze(): void;
   /** Ends a freeze: everything arrives, late and in order. Ends a black hole: what is sent from now on arrives. */
@@ -62,6 +69,7 @@ export async function startProxy(targetUrl: string): Promise<FaultyProxy> {
     cutAfterBytes: undefined,
     swallow: undefined,
     hold: undefined,
+    silence: undefined,
   };
   const server = createServer((client: Socket) => {
     const connection = new ProxiedConnection(client, host, port, faults, () => open.delete(connection));
@@ -108,6 +116,16 @@ export async function startProxy(targetUrl: string): Promise<FaultyProxy> {
     blackHole() {
       faults.mode = "black-hole";
     },
+    silence(isMeant = () => true) {
+      const meant = [...open].filter(({ applicationName }) => isMeant(applicationName));
+      for (const connection of meant) connection.silence();
+      return meant.length;
+    },
+    silenceAt(match) {
+      return new Promise((resolve) => {
+        faults.silence = { match, onSilent: resolve };
+      });
+    },
     freeze() {
       faults.mode = "freeze";
     },
@@ -144,4 +162,5 @@ export interface Faults {
   /** Taken by the first connection that meets it. */
   swallow: { readonly match: StatementMatch; readonly onSwallowed: () => void } | undefined;
   hold: { readonly match: StatementMatch; readonly onHeld: (held: HeldStatement) => void } | undefined;
+  silence: { readonly match: StatementMatch; readonly onSilent: () => void } | undefined;
 }

@@ -1,9 +1,11 @@
-import { LeasedPresence, type Pool, type Presence, Session } from "@sluice/store";
+import { LeasedPresence, type Pool, type Presence, Session, type Silence } from "@sluice/store";
 
 /** How a member's presence is had. */
 export interface PresenceOptions {
   /** Where a session is had; undefined where none is, behind a pooler. */
   readonly sessionUrl: string | undefined;
+  /** What tells when calls are never answered. Default: the session's own. */
+  readonly silence?: Silence;
   readonly pool: Pool;
   /** Shown in `pg_stat_activity`. */
   readonly applicationName: string;

@@ -1,7 +1,7 @@
 import type { Doorbell, Groups } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import type { Log, TopicEntry } from "@sluice/log";
-import type { Pool } from "@sluice/store";
+import type { Pool, Silence } from "@sluice/store";
 import type { DeliveryServices } from "./consumer/message.ts";
 import type { OpenStage } from "./stage/stage-runner.ts";
 
@@ -33,6 +33,8 @@ export interface JoinedConsumer {
 export interface WorkerContext extends DeliveryServices {
   /** Where a session is had; undefined where there is none: the worker then lives by its lease. */
   readonly sessionUrl: string | undefined;
+  /** What tells when calls are never answered. Default: the session's own. */
+  readonly silence?: Silence;
   readonly pool: Pool;
   readonly log: Log;
   readonly groups: Groups;

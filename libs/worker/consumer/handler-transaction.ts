@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { type Deferred, deferred, SluiceError, toError } from "@sluice/kernel";
 import {
+  type Attend,
   arrayLiteral,
   explain,
   type GuardedTransaction,
@@ -78,7 +79,10 @@ export class HandlerTransactions {
       const onBegin = (begun: GuardedTransaction) => {
         this.#begun = begun;
       };
-      this.#database = { client, drizzle: drizzle({ client: guardTransactions(client, onBegin) }) };
+      // A handler's statements may take as long as they do, as long as the server works on them.
+      const attend: Attend = (work, asked, what) =>
+        this.#pool.attend(client, work, asked, what, Number.POSITIVE_INFINITY);
+      this.#database = { client, drizzle: drizzle({ client: guardTransactions(client, onBegin, attend) }) };
     }
     return this.#database.drizzle;
   }

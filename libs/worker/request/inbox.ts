@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { inboxChannel, type KeptReply, Replies } from "@sluice/broker";
 import { type Clock, type Deferred, deferred, type Logger, toError } from "@sluice/kernel";
-import { type Pool, Session } from "@sluice/store";
+import { type Pool, Session, type Silence } from "@sluice/store";
 
 /** What an inbox works with. */
 export interface InboxContext {
   /** Where it can be rung for; undefined where no session is to be had: answers are found by polling then. */
   readonly sessionUrl: string | undefined;
+  /** What tells when calls are never answered. Default: the session's own. */
+  readonly silence?: Silence;
   readonly pool: Pool;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -88,9 +90,10 @@ export class Inbox {
   }
 
   async #open(sessionUrl: string): Promise<void> {
-    const { name, logger } = this.#context;
+    const { name, logger, silence } = this.#context;
     try {
       this.#session = await Session.open(sessionUrl, {
+        silence,
         applicationName: `${name} inbox`,
         // It holds no lock that anybody waits for, and is silent while nothing is asked.
         leaseMs: 0,

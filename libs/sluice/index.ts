@@ -123,7 +123,7 @@ export {
   SluiceError,
   silentLogger,
 } from "@sluice/kernel";
-export type { UserTransaction } from "@sluice/store";
+export { guardTransactions, type UserTransaction } from "@sluice/store";
 export {
   type DelayOptions,
   type IdempotentOptions,

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { SluiceError } from "@sluice/kernel";
 import type postgres from "postgres";
 import type { Asked } from "./silence.ts";
@@ -17,14 +18,18 @@ export interface GuardedTransaction {
 export type Attend = <Result>(work: PromiseLike<Result>, asked: Asked, what: string) => Promise<Result>;
 
 /**
- * The client, with transactions that refuse statements once their connection is gone.
+ * The client, with transactions that survive the end of their connection: `begin` rejects at once, and what is said to the transaction
+ * afterwards is refused with DATABASE_UNREACHABLE.
  *
- * postgres.js 3.4 writes a statement of such a transaction to a socket that is no more, and throws where nobody can catch
- * it: a lost connection in the middle of a transaction would end the process.
+ * postgres.js 3.4 writes such a statement, and its own COMMIT or ROLLBACK when the function ends, to a socket that is no more, and throws
+ * where nobody can catch it: a connection that is lost in the middle of a transaction would end the process. Everything but `begin` is the
+ * client's own.
  *
  * With `attend`, a transaction whose connection fell silent fails, too, and so does its statement that was never answered.
  *
  * @param onBegin hears of each transaction right before it is handed out, in the same turn
+ * @example
+ * const db = drizzle({ client: guardTransactions(postgres(url)) })
  */
 export function guardTransactions(
   sql: postgres.Sql,
@@ -49,7 +54,7 @@ export function guardTransactions(
         },
       });
       try {
-        return await work(guard(tx, connection));
+        return await whileConnected(() => work(guard(tx, connection)), connection);
       } finally {
         connection.ends();
       }
@@ -127,6 +132,23 @@ class TransactionConnection {
       this.isGone = true;
     });
   }
+}
+
+/**
+ * What a transaction's function gives. Where the connection is gone it never settles: the driver would end the transaction on it, and
+ * has rejected `begin` already.
+ */
+async function whileConnected(work: () => unknown, connection: { readonly isGone: boolean }): Promise<unknown> {
+  try {
+    const result = work();
+    const settled = await (Array.isArray(result) ? Promise.all(result) : result);
+    if (!connection.isGone) return settled;
+  } catch (error) {
+    // A connection that has just failed is closed a turn later.
+    for (let turn = 0; turn < 2 && !connection.isGone; turn += 1) await setImmediate();
+    if (!connection.isGone) throw error;
+  }
+  return await new Promise<never>(() => undefined);
 }
 
 function guard(

@@ -51,11 +51,15 @@ export async function migrate(sql: postgres.Sql, options: MigrateOptions = {}): 
     const before = await readApplied(sql);
     if (pendingOf(migrations, before).length === 0) return { applied: [], version: versionOf(before) };
     const connection = await sql.reserve();
+    let report: MigrationReport;
     try {
-      return await migrateLocked(connection, migrations, options);
-    } finally {
-      connection.release();
+      report = await migrateLocked(connection, migrations, options);
+    } catch (error) {
+      if (!isConnectionLost(error)) connection.release();
+      throw error;
     }
+    connection.release();
+    return report;
   } catch (error) {
     throw toDatabaseError(error);
   }
@@ -101,7 +105,7 @@ async function migrateLocked(
     report = await applyPending(connection, migrations, options);
   } catch (error) {
     // Where this fails too, the connection is dead, its lock with it, and the first error is the one that tells.
-    await restore().catch(() => undefined);
+    if (!isConnectionLost(error)) await restore().catch(() => undefined);
     throw error;
   }
   await restore();
@@ -133,15 +137,27 @@ async function apply(connection: postgres.ReservedSql, migration: Migration): Pr
     await connection.unsafe("commit");
   } catch (thrown) {
     const error = toDatabaseError(thrown);
-    const rollback = await connection.unsafe("rollback").then(
-      () => "It was rolled back.",
-      () => "The connection is gone, so it was rolled back unless its commit was under way.",
-    );
+    const isGone = "The connection is gone, so it was rolled back unless its commit was under way.";
+    const rollback = isConnectionLost(error)
+      ? isGone
+      : await connection.unsafe("rollback").then(
+          () => "It was rolled back.",
+          () => isGone,
+        );
     throw new SluiceError(error.code, `The migration ${migration.name} failed: ${error.message} ${rollback}`, {
       cause: error.cause,
       ...(error.sqlState === undefined ? {} : { sqlState: error.sqlState }),
     });
   }
+}
+
+/**
+ * Whether a reserved connection is gone, so that nothing may be said to it any more: the driver writes a statement that follows a reset to
+ * the socket that is about to close and never settles it, or throws where nobody can catch it; one that is given back it hands out again.
+ */
+function isConnectionLost(error: unknown): boolean {
+  const { code, sqlState } = toDatabaseError(error);
+  return code === "DATABASE_UNREACHABLE" && sqlState === undefined;
 }
 
 async function readApplied(sql: postgres.Sql | postgres.ReservedSql): Promise<readonly AppliedMigration[]> {

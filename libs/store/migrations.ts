@@ -24,6 +24,7 @@ import poolers from "../../migrations/0023_poolers.sql" with { type: "text" };
 import members from "../../migrations/0024_members.sql" with { type: "text" };
 import suspects from "../../migrations/0025_suspects.sql" with { type: "text" };
 import alike from "../../migrations/0027_alike.sql" with { type: "text" };
+import fences from "../../migrations/0028_fences.sql" with { type: "text" };
 import carefulSteps from "../../migrations/0030_careful_steps.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
@@ -55,5 +56,6 @@ export const migrations: readonly Migration[] = [
   defineMigration("0024_members", members),
   defineMigration("0025_suspects", suspects),
   defineMigration("0027_alike", alike),
+  defineMigration("0028_fences", fences),
   defineMigration("0030_careful_steps", carefulSteps),
 ];

@@ -2,6 +2,7 @@ import { SluiceError } from "@sluice/kernel";
 import type postgres from "postgres";
 import { connectClient, keepAlive } from "./client.ts";
 import { toDatabaseError } from "./database-error.ts";
+import { guardTransactions } from "./guarded-transactions.ts";
 import { type Asked, Silence } from "./silence.ts";
 
 /** A value that a statement of Sluice takes: arrays travel as array literals in text. */
@@ -111,7 +112,7 @@ export class Pool {
   ): Promise<Result> {
     const { applicationName, isPooled = false, sessionUrl = isPooled ? undefined : this.#url } = this.#options;
     if (sessionUrl === undefined) {
-      return (await this.#sql.begin(async (tx) => {
+      return (await guardTransactions(this.#sql).begin(async (tx) => {
         await tx.unsafe(`set local lock_timeout = ${lockTimeoutMs}`);
         return await work(tx, true);
       })) as Result;

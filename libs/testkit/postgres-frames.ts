@@ -67,3 +67,41 @@ function textAt(bytes: Buffer, start: number): { readonly text: string; readonly
   const end = bytes.indexOf(0, start);
   return { text: bytes.toString("utf8", start, end), end: end + 1 };
 }
+
+/** The statement that is parsed by these messages; `undefined` when none is. */
+export function parsedBy(frames: readonly Frame[]): string | undefined {
+  const frame = frames.find(({ type }) => type === "P");
+  return frame === undefined ? undefined : textAt(frame.bytes, textAt(frame.bytes, 5).end).text;
+}
+
+/** The server process that a BackendKeyData tells. */
+export function backendPidOf({ bytes }: Frame): number {
+  return bytes.readUInt32BE(5);
+}
+
+/** Statements that end their transaction also when they fail. */
+const ending = /^\s*(commit|rollback)\s*;?\s*$/i;
+
+/** What to say to the server in place of a message of this type that runs or describes a statement, so that the server fails there. Nothing else is asked of it. */
+export function failing(type: string, statement: string, sqlState: string): Frame[] {
+  const fail = `do $$ begin raise exception using errcode = '${sqlState}', message = 'a failpoint'; end $$`;
+  const texts = ending.test(statement) ? ["rollback", fail] : [fail];
+  if (type === "Q") return [message("Q", zeroEnded(texts.join(";")))];
+  return texts.flatMap((text) => [
+    message("P", zeroEnded(""), zeroEnded(text), Buffer.alloc(2)),
+    message("B", zeroEnded(""), zeroEnded(""), Buffer.alloc(6)),
+    message("E", zeroEnded(""), Buffer.alloc(4)),
+  ]);
+}
+
+function message(type: string, ...parts: readonly Buffer[]): Frame {
+  const body = Buffer.concat(parts);
+  const head = Buffer.alloc(5);
+  head.write(type);
+  head.writeUInt32BE(body.length + 4, 1);
+  return { type, bytes: Buffer.concat([head, body]) };
+}
+
+function zeroEnded(text: string): Buffer {
+  return Buffer.from(`${text}\0`);
+}

@@ -1,7 +1,18 @@
 import type { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
-import { applicationNameOf, type Frame, FrameSplitter, StatementTracker } from "./postgres-frames.ts";
+import {
+  applicationNameOf,
+  backendPidOf,
+  type Frame,
+  FrameSplitter,
+  failing,
+  parsedBy,
+  StatementTracker,
+} from "./postgres-frames.ts";
 import type { Faults } from "./tcp-proxy.ts";
+
+/** Messages that run nothing by themselves: Parse, Bind, Describe, Close. */
+const preparing: ReadonlySet<string> = new Set(["P", "B", "D", "C"]);
 
 /** One client of a proxy with its connection to the server. */
 export class ProxiedConnection {
@@ -16,7 +27,9 @@ export class ProxiedConnection {
   readonly #frozen: (() => void)[] = [];
   /** What is delayed, in order: a delay that ends, or becomes shorter, lets nothing pass what came before. */
   readonly #delayed: { readonly dueMs: number; readonly action: () => void }[] = [];
-  /** Set while a statement is held: it and what the client says after it. */
+  /** What prepares a statement that is still to come: it goes along with that. */
+  readonly #preparing: Frame[] = [];
+  /** Set while a statement is held: what the client says after it. */
   #held: Frame[] | undefined;
   /** Requests the server owes an answer to end with ReadyForQuery; the greeting ends with one, too. */
   #requests = 1;
@@ -25,6 +38,7 @@ export class ProxiedConnection {
   #swallowFrom = Number.POSITIVE_INFINITY;
   #onSwallowed: (() => void) | undefined;
   #isSilent = false;
+  #backendPid = 0;
   #closed = false;
   /** What the client calls itself. */
   applicationName = "";
@@ -99,21 +113,44 @@ export class ProxiedConnection {
     if (this.#isSilent) return;
     this.applicationName = applicationNameOf(frame) ?? this.applicationName;
     const statement = this.#statements.statementOf(frame);
-    const { hold, swallow, silence } = this.#faults;
-    if (statement !== undefined && hold?.match(statement)) {
-      this.#faults.hold = undefined;
-      this.#held = [];
-      hold.onHeld({ statement, release: () => this.#release(frame) });
+    if (preparing.has(frame.type)) {
+      this.#preparing.push(frame);
       return;
     }
-    if (frame.type === "Q" || frame.type === "S") this.#requests += 1;
-    if (statement !== undefined && swallow?.match(statement)) {
-      this.#faults.swallow = undefined;
-      // An Execute is answered as part of the request that its Sync ends, which is still to come.
-      this.#swallowFrom = frame.type === "E" ? this.#requests + 1 : this.#requests;
-      this.#onSwallowed = swallow.onSwallowed;
+    const before = this.#preparing.splice(0);
+    // Prepared by itself, to be run once the server has described it: caught here, the server has heard nothing of it yet.
+    const described = frame.type === "H" ? parsedBy(before) : undefined;
+    const { hold, observe } = this.#faults;
+    if (statement !== undefined) observe?.(statement);
+    const caught = statement ?? described;
+    if (caught !== undefined && hold?.match(caught)) {
+      this.#faults.hold = undefined;
+      this.#held = [];
+      const isRun = statement !== undefined;
+      hold.onHeld({
+        statement: caught,
+        backendPid: this.#backendPid,
+        release: () => this.#release([...before, frame]),
+        releaseUnanswered: () => {
+          if (!isRun) this.#faults.swallow = { match: (said) => said === caught, onSwallowed: () => undefined };
+          this.#release([...before, frame], isRun);
+        },
+        fail: (sqlState) => {
+          const failed = failing(frame.type, caught, sqlState);
+          this.#release(isRun ? [...before, ...failed] : [...failed, frame]);
+        },
+        cut: () => this.cut(),
+      });
+      return;
     }
-    this.#server.write(frame.bytes);
+    const { swallow, silence } = this.#faults;
+    const isSwallowed = statement !== undefined && swallow?.match(statement) === true;
+    if (isSwallowed) {
+      this.#faults.swallow = undefined;
+      this.#onSwallowed = swallow?.onSwallowed;
+    }
+    for (const one of before) this.#say(one);
+    this.#say(frame, isSwallowed);
     if (statement !== undefined && silence?.match(statement)) {
       this.#faults.silence = undefined;
       this.silence();
@@ -121,11 +158,20 @@ export class ProxiedConnection {
     }
   }
 
-  #release(frame: Frame): void {
+  /** @param isSwallowed its answer is not to arrive */
+  #say(frame: Frame, isSwallowed = false): void {
+    if (frame.type === "Q" || frame.type === "S") this.#requests += 1;
+    // An Execute is answered as part of the request that its Sync ends, which is still to come.
+    if (isSwallowed) this.#swallowFrom = frame.type === "E" ? this.#requests + 1 : this.#requests;
+    this.#server.write(frame.bytes);
+  }
+
+  /** Sends these in place of the statement that is held, and what came after it. */
+  #release(frames: readonly Frame[], isSwallowed = false): void {
     const held = this.#held ?? [];
     this.#held = undefined;
     if (this.#closed) return;
-    this.#toServer(frame);
+    for (const frame of frames) this.#say(frame, isSwallowed && frame === frames.at(-1));
     for (const later of held) {
       if (this.#held !== undefined) (this.#held as Frame[]).push(later);
       else this.#toServer(later);
@@ -136,6 +182,7 @@ export class ProxiedConnection {
     for (const frame of this.#fromServer.push(chunk)) {
       const answer = this.#answers + 1;
       if (frame.type === "Z") this.#answers = answer;
+      if (frame.type === "K") this.#backendPid = backendPidOf(frame);
       if (answer >= this.#swallowFrom) {
         if (frame.type === "Z") this.#reset();
       } else if (frame.type === "A" && this.#faults.dropNotifications) {

@@ -4,11 +4,22 @@ import { ProxiedConnection } from "./proxied-connection.ts";
 /** Whether a statement is the one that a fault is for. */
 export type StatementMatch = (statement: string) => boolean;
 
-/** A statement that was caught before the server got it. */
+/** A statement that was caught before the server got it. One of its calls decides what becomes of it. */
 export interface HeldStatement {
   readonly statement: string;
+  /** The server process that was to run it; 0 where the server has not told it. */
+  readonly backendPid: number;
   /** Lets it, and what came after it, go to the server. */
   release(): void;
+  /** Lets it go to the server, which does it, and resets the connection in place of its answer. */
+  releaseUnanswered(): void;
+  /**
+   * The server fails it with this SQLSTATE, in the transaction that it was to run in, and gets what came after it. A COMMIT that fails
+   * has ended its transaction, as it does when a deferred constraint is violated.
+   */
+  fail(sqlState: string): void;
+  /** Ends its connection at once, both ways, with a reset. */
+  cut(): void;
 }
 
 /** A network between a client and Postgres that fails on demand. Everything it does holds for all of its connections. */
@@ -23,6 +34,10 @@ export interface FaultyProxy {
   dropNotifications: boolean;
   /** How long every piece takes on its way, in milliseconds; default 0. */
   delayMs: number;
+  /** While true, new connections are reset at once. */
+  refuse: boolean;
+  /** Told of every statement before the server gets it. */
+  observe: ((statement: string) => void) | undefined;
   /** While set, what the server says arrives in pieces of at most this many bytes. */
   sliceBytes: number | undefined;
   /** Ends all connections at once, both ways, with a reset. New ones are served. */
@@ -64,6 +79,8 @@ export async function startProxy(targetUrl: string): Promise<FaultyProxy> {
     dropNotifications: false,
     droppedNotifications: 0,
     delayMs: 0,
+    refuse: false,
+    observe: undefined,
     sliceBytes: undefined,
     mode: "pass",
     cutAfterBytes: undefined,
@@ -72,6 +89,10 @@ export async function startProxy(targetUrl: string): Promise<FaultyProxy> {
     silence: undefined,
   };
   const server = createServer((client: Socket) => {
+    if (faults.refuse) {
+      client.resetAndDestroy();
+      return;
+    }
     const connection = new ProxiedConnection(client, host, port, faults, () => open.delete(connection));
     open.add(connection);
   });
@@ -102,6 +123,18 @@ export async function startProxy(targetUrl: string): Promise<FaultyProxy> {
     },
     set delayMs(delayMs: number) {
       faults.delayMs = delayMs;
+    },
+    get refuse() {
+      return faults.refuse;
+    },
+    set refuse(refuse: boolean) {
+      faults.refuse = refuse;
+    },
+    get observe() {
+      return faults.observe;
+    },
+    set observe(observe: FaultyProxy["observe"]) {
+      faults.observe = observe;
     },
     get sliceBytes() {
       return faults.sliceBytes;
@@ -156,6 +189,8 @@ export interface Faults {
   dropNotifications: boolean;
   droppedNotifications: number;
   delayMs: number;
+  refuse: boolean;
+  observe: ((statement: string) => void) | undefined;
   sliceBytes: number | undefined;
   mode: "pass" | "freeze" | "black-hole";
   cutAfterBytes: number | undefined;

@@ -96,7 +96,7 @@ export class ClaimedRetry implements DeliveryOwner {
   mark(offset: number): SQL {
     const { position, claim } = this.claim;
     return this.isRedriven
-      ? sql`select sluice.mark_redriven_done(${position}, ${offset}::bigint, ${claim}::bigint) as outcome`
-      : sql`select sluice.mark_retry_done(${position}, ${offset}::bigint, ${claim}::bigint) as outcome`;
+      ? sql`sluice.mark_redriven_done(${position}, ${offset}::bigint, ${claim}::bigint)`
+      : sql`sluice.mark_retry_done(${position}, ${offset}::bigint, ${claim}::bigint)`;
   }
 }

@@ -27,7 +27,7 @@ export interface DeliveryOwner extends MessageHome {
   readonly epoch: number;
   /** Looked at before each attempt. Absent where nothing expires: somebody wanted what was redriven to be handed over. */
   readonly expiry?: Expiry | undefined;
-  /** The statement that marks a message as done in its handler's transaction, where it is not the position's own. */
+  /** The call that marks a message as done in its handler's transaction, where it is not the position's own. */
   mark?(offset: number): SQL;
   /** The message at `offset` was done in its handler's transaction: its position may be written whatever the commit mode. */
   transactionCommitted(offset: number): void;

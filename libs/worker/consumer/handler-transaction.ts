@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import { type Deferred, deferred, SluiceError, toError } from "@sluice/kernel";
 import {
   type Attend,
@@ -33,10 +32,13 @@ const openTimeoutMs = 30_000;
 const commitTimeoutMs = 60_000;
 
 /**
- * Once a message is marked its COMMIT follows at once. Until then a takeover waits for it, so that of a process that is frozen between the
- * two, behind a pooler or not, nobody could take the partition: the server ends a transaction that keeps it waiting for this long.
+ * Goes along with every statement after which a transaction holds what others wait for: a mark (the fence of a position, the row of a lease) and
+ * a stage's appends (the partitions' locks). What is left to do follows at once; a transaction that idles there belongs to a process that is
+ * frozen or cut off, and the server ends it. This needs nobody who looks, and no right to end the sessions of others: senders who wait for a
+ * stage, members of a shared group who wait for a row, and whoever takes over without that right have no other guard. What it cannot cover is
+ * at sluice.fence_position.
  */
-const commitSoon = sql`set_config('idle_in_transaction_session_timeout', '5000', true)`;
+export const commitSoon = sql`set_config('idle_in_transaction_session_timeout', '5000', true)`;
 
 /** Opens transactions for handlers, over connections that nothing else uses: a handler that holds one may still send. */
 export class HandlerTransactions {
@@ -123,14 +125,12 @@ export class OpenTransaction {
    * Marks the message as done and commits, or rolls back when it cannot be marked. When it throws, nothing is known to have
    * been committed; handing the message over again is safe, because the mark is there if it was.
    *
-   * @param mark another statement that marks it; gives `outcome`
+   * @param mark another call that marks it and gives the outcome
    */
   async commit(position: number, epoch: number, offset: number, mark?: SQL): Promise<MarkOutcome> {
     return await this.#commit(async () => {
-      const rows = await this.#execute<{ outcome: MarkOutcome }>(
-        mark ??
-          sql`select ${commitSoon}, sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint) as outcome`,
-      );
+      const call = mark ?? sql`sluice.mark_done(${position}, ${epoch}::bigint, ${offset}::bigint)`;
+      const rows = await this.#execute<{ outcome: MarkOutcome }>(sql`select ${commitSoon}, ${call} as outcome`);
       return rows[0]?.outcome ?? "fenced";
     });
   }
@@ -173,10 +173,7 @@ export class OpenTransaction {
 
   /** Undoes everything. Never fails: a transaction that cannot be rolled back has lost its connection, and so its work. */
   async rollback(): Promise<void> {
-    // A connection that has just failed is closed a turn later; a statement on one that is closed (the driver's own
-    // ROLLBACK would be one) makes the driver throw where nobody can catch it.
-    for (let turn = 0; turn < 2 && !this.#isOver; turn += 1) await setImmediate();
-    if (!this.#isOver) this.#finished.reject(new SluiceError("CLOSED", "rolled back"));
+    this.#finished.reject(new SluiceError("CLOSED", "rolled back"));
     await withDeadline(this.#whole, openTimeoutMs, "rolling back").then(
       () => undefined,
       (error: unknown) => toError(error),

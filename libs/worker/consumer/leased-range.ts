@@ -129,6 +129,6 @@ export class LeasedRange implements DeliveryOwner {
   }
 
   mark(offset: number): SQL {
-    return sql`select sluice.mark_leased_done(${this.position}, ${this.lease}::bigint, ${offset}::bigint) as outcome`;
+    return sql`sluice.mark_leased_done(${this.position}, ${this.lease}::bigint, ${offset}::bigint)`;
   }
 }

@@ -52,7 +52,7 @@ export class RedrivenOwner implements DeliveryOwner {
 
   /** Its row goes in the handler's transaction. */
   mark(): SQL {
-    return sql`select sluice.mark_redriven(${this.position}, ${this.epoch}::bigint, ${this.#number}::bigint) as outcome`;
+    return sql`sluice.mark_redriven(${this.position}, ${this.epoch}::bigint, ${this.#number}::bigint)`;
   }
 
   transactionCommitted(): void {

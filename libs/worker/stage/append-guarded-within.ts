@@ -1,6 +1,6 @@
 import { explain, withDeadline } from "@sluice/store";
 import { sql } from "drizzle-orm";
-import type { DrizzleHandlerTransaction } from "../consumer/handler-transaction.ts";
+import { commitSoon, type DrizzleHandlerTransaction } from "../consumer/handler-transaction.ts";
 import type { StageAppend } from "./stage-outputs.ts";
 
 /** Appends wait only for each other. */
@@ -25,7 +25,9 @@ export async function appendGuardedWithin(
     cross join lateral rows from (
       json_array_elements(e.records::json), json_array_elements_text(e.keys::json), json_array_elements(e.attributes::json)
     ) with ordinality r(value, key, attributes, number))`;
-  const appending = tx.execute(sql`select sluice.append_guarded_within(${topic.number}, ${messages}, ${ring})`);
+  const appending = tx.execute(
+    sql`select ${commitSoon}, sluice.append_guarded_within(${topic.number}, ${messages}, ${ring})`,
+  );
   try {
     await withDeadline(appending, appendTimeoutMs, what);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { recordSeparator } from "@sluice/log";
 import { arrayLiteral, explain, withDeadline } from "@sluice/store";
 import { sql } from "drizzle-orm";
-import type { DrizzleHandlerTransaction } from "../consumer/handler-transaction.ts";
+import { commitSoon, type DrizzleHandlerTransaction } from "../consumer/handler-transaction.ts";
 import type { StageAppend } from "./stage-outputs.ts";
 
 /** Appends wait only for each other. */
@@ -23,7 +23,7 @@ export async function appendWithin(
     ? null
     : entries.map((entry) => entry.keys ?? "[]").join(recordSeparator);
   const appending = tx.execute(
-    sql`select sluice.append_within(${topic.number}, ${arrayLiteral(entries.map((entry) => entry.partition))}::text::integer[],
+    sql`select ${commitSoon}, sluice.append_within(${topic.number}, ${arrayLiteral(entries.map((entry) => entry.partition))}::text::integer[],
       ${arrayLiteral(entries.map((entry) => entry.count))}::text::integer[], ${keys},
       ${entries.map((entry) => entry.records).join(recordSeparator)},
       ${entries.map((entry) => entry.attributes).join(recordSeparator)}, ${ring})::text`,

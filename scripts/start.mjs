@@ -9,7 +9,9 @@ await run(() => {
   const bun = findBun();
   return new Promise((resolve, reject) => {
     const child = spawn(bun, [join(root, "apps", "front", "main.ts"), ...process.argv.slice(2)], {
-      stdio: "inherit",
+      // The other end of its input is here: however this process ends, the system closes it, and the apps end with that.
+      stdio: ["pipe", "inherit", "inherit"],
+      env: { ...process.env, STOP_WITH_STDIN: "1" },
       // A group of its own: Ctrl-C then reaches the app once, from here, and not also from the terminal and from npm.
       detached: process.platform !== "win32",
     });

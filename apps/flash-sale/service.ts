@@ -1,4 +1,4 @@
-import { type Frame, keepProcess, type MainContext, openFrame } from "@sluice/app-kit";
+import { type Frame, keepProcesses, type MainContext, openFrame } from "@sluice/app-kit";
 import { connect } from "sluice";
 import type { FlashSaleEnvironment } from "./environment.ts";
 import { Board } from "./page/board.ts";
@@ -34,12 +34,10 @@ export async function startFlashSale(context: MainContext<FlashSaleEnvironment>)
   // A buyer is not kept waiting for a database that does not answer; asking again is safe, an order is taken once.
   const sluice = await connect({ url: databaseUrl, topics, logger, connections: 2, deliveryTimeout: "5s" });
   starting.defer(() => sluice.close());
-  const orderService = await keepProcess({
-    name: "order-service",
-    main: new URL("./order-service/main.ts", import.meta.url),
-    variables: { DATABASE_URL: databaseUrl, SESSION_SECRET: environment.SESSION_SECRET ?? "" },
-  });
+  const main = new URL("./order-service/main.ts", import.meta.url);
+  const orderService = keepProcesses({ main, name: "order-service", logger });
   starting.defer(() => orderService.close());
+  await orderService.set(1, { DATABASE_URL: databaseUrl, SESSION_SECRET: environment.SESSION_SECRET ?? "" });
 
   const board = new Board(database);
   const desk = new Desk(sluice, board);

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { eventually, noBrowser, openBrowser, startOnTestDatabase, startProcess } from "@sluice/app-kit/testing";
 import { testDatabase } from "@sluice/testkit";
@@ -44,6 +45,26 @@ test("[A8] the apps end when the front is killed", async () => {
   // The test database fails the test when one of them is still connected.
 }, 60_000);
 
+test("[A8] the front and its apps end when npm start is killed, too", async () => {
+  await using database = await testDatabase();
+  const starting = spawn("node", [join(import.meta.dirname, "..", "..", "scripts", "start.mjs")], {
+    env: { ...process.env, DATABASE_URL: database.url, PORT: "0" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let output = "";
+  starting.stdout.setEncoding("utf8").on("data", (piece: string) => {
+    output += piece;
+  });
+  const ended = new Promise((resolve) => starting.once("exit", resolve));
+  try {
+    await eventually("all apps answer", () => output.includes("Ctrl-C ends it"));
+  } finally {
+    starting.kill("SIGKILL");
+    await ended;
+  }
+  for (const address of addressesIn(output)) await eventually(`${address} has ended`, () => hasEnded(address));
+}, 60_000);
+
 test("an app that does not start is one line, and the others end", async () => {
   const gone = { name: "gone", title: "Gone", what: "Is not there.", main: join(import.meta.dirname, "not-there.ts") };
   const start = startOnTestDatabase((context) => startFront(context, [...sampleApps, gone]), {});
@@ -86,10 +107,13 @@ test.skipIf(noBrowser !== undefined)(
   60_000,
 );
 
-test("[U1] --once runs every scenario of every app and ends with 0", async () => {
+test("[U1][U2][U3][U4] --once runs every scenario of every app, and ends with 0 when all claims held", async () => {
   await using database = await testDatabase();
   await using front = startProcess(main, ["--once"], { DATABASE_URL: database.url });
   const code = await front.exited;
-  expect(front.output().slice(-600)).toContain(`${sampleApps.length} of ${sampleApps.length} apps passed`);
-  expect(code).toBe(0);
+  const output = front.output();
+  expect(`${front.errors()}${code === 0 ? "" : output}`).toBe("");
+  for (const { name } of sampleApps) expect(output).toMatch(new RegExp(`^${name} .* passed `, "m"));
+  expect(output.match(/^PASSED$/gm)).toHaveLength(9);
+  expect(output).not.toContain("✗");
 }, 300_000);

@@ -7,14 +7,6 @@ import { within30s } from "./testing.ts";
 
 const main = join(import.meta.dirname, "main.ts");
 
-test("[U2][U4] --once runs every scenario as a process of its own, and all claims hold", async () => {
-  await using database = await testDatabase();
-  await using app = startProcess(main, ["--once"], { DATABASE_URL: database.url });
-  const code = await app.exited;
-  expect(`${app.errors()}${code === 0 ? "" : app.output()}`).toBe("");
-  expect(app.output().match(/^PASSED$/gm)).toHaveLength(4);
-}, 180_000);
-
 test("a recogniser ends with the app that started it, however that one ends", async () => {
   await using database = await testDatabase();
   await using app = startProcess(main, [], { DATABASE_URL: database.url, PORT: "0" });

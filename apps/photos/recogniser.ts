@@ -4,7 +4,7 @@ import { runWorker } from "@sluice/app-kit";
 import { loadFaceRecognition } from "@sluice/app-kit/pictures";
 import { app } from "sluice";
 import { recogniserEnvironment } from "./environment.ts";
-import { facesStage } from "./stages.ts";
+import { facesStage, mostFaces } from "./stages.ts";
 
 await runWorker({
   name: "recogniser",
@@ -12,7 +12,7 @@ await runWorker({
   environment: recogniserEnvironment,
   async app({ TIME_ZONE: timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone }, database) {
     const name = `${hostname().slice(0, 60)}:${process.pid}`;
-    const stage = facesStage({ database, recognise: await loadFaceRecognition(), timeZone, name });
+    const stage = facesStage({ database, recognise: await loadFaceRecognition(mostFaces), timeZone, name });
     return app({ name: "recogniser", stages: [stage], transactionConnections: 2, drain: "10s" });
   },
 });

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { keepProcesses } from "@sluice/app-kit";
 import type { Logger } from "sluice";
 import { type HoursName, timeZoneOf } from "./hours.ts";
@@ -8,7 +7,7 @@ export type Recognisers = ReturnType<typeof recognisersOf>;
 
 /** None run yet. `hours`: they live in a time zone where these are in force now; otherwise they go by the clock. */
 export function recognisersOf(databaseUrl: string, timeZone: string | undefined, logger: Logger) {
-  const processes = keepProcesses(join(import.meta.dirname, "recogniser.ts"), logger);
+  const processes = keepProcesses({ main: new URL("./recogniser.ts", import.meta.url), logger });
   let current: HoursName | undefined;
   return {
     processes,

@@ -1,6 +1,7 @@
 import { type Database, type MainContext, until, type Visitor } from "@sluice/app-kit";
-import type { SamplePhoto } from "@sluice/app-kit/pictures";
+import { portrait, portraits, type SamplePhoto } from "@sluice/app-kit/pictures";
 import { startOnTestDatabase } from "@sluice/app-kit/testing";
+import sharp from "sharp";
 import { photosEnvironment } from "./environment.ts";
 import { type PhotosService, startPhotos } from "./service.ts";
 
@@ -33,4 +34,21 @@ export async function uploadTo(visitor: Visitor, { name, bytes }: SamplePhoto) {
 /** Waits up to half a minute: recognition takes its time on a machine that is busy. */
 export async function within30s(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
   if (!(await until(holds, 30_000))) throw new Error(`not within 30 s: ${what}`);
+}
+
+/** A crowd: the faces of the sample photos, 36 side by side in 28 rows, on a JPEG of ten million pixels. */
+export async function thousandFaces(): Promise<SamplePhoto> {
+  const [side, across, rows] = [100, 36, 28];
+  const heads = Array.from({ length: portraits }, async (_, person) => {
+    const { bytes } = await portrait(person, "closer");
+    return { input: await sharp(bytes).resize({ width: side, height: side }).toBuffer(), left: person * side, top: 0 };
+  });
+  const canvas = (width: number, height: number) =>
+    sharp({ create: { width, height, channels: 3, background: "#888" } });
+  const some = await canvas(portraits * side, side)
+    .composite(await Promise.all(heads))
+    .png()
+    .toBuffer();
+  const tiles = canvas(across * side, rows * side).composite([{ input: some, tile: true, gravity: "northwest" }]);
+  return { name: "a thousand faces.jpg", bytes: await tiles.jpeg().toBuffer() };
 }

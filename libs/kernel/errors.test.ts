@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { toError } from "./errors.ts";
+import { nameAndMessage, toError } from "./errors.ts";
 import { jsonLogger } from "./logger.ts";
 
 class Hostile {
@@ -44,19 +44,40 @@ test("whatever is thrown becomes an Error that can be read", () => {
   }
 });
 
-test("a log line can be written of any of them", () => {
+/** What a logger writes while `log` runs. */
+function written(log: () => void): readonly string[] {
   const lines: string[] = [];
   const write = process.stderr.write;
   process.stderr.write = (line: string | Uint8Array) => lines.push(String(line)) > 0;
   try {
-    const cyclic: Record<string, unknown> = {};
-    cyclic["self"] = cyclic;
-    for (const thrown of [new Hostile(), withGetter("code"), Object.assign(new Error("odd"), { code: cyclic })]) {
-      jsonLogger().log("info", "failed", { error: toError(thrown) });
-    }
+    log();
   } finally {
     process.stderr.write = write;
   }
+  return lines;
+}
+
+test("of a query builder's error nothing is told but what the database said: its own words hold the parameters", () => {
+  const failedQuery = (more: object) => Object.assign(new Error("Failed query: insert …\nparams: ada@x.example"), more);
+  const query = { query: "insert …", params: ["ada@x.example"] };
+  const cause = Object.assign(new Error("duplicate key"), { name: "PostgresError" });
+  const wrapped = failedQuery({ ...query, cause });
+  expect(toError(wrapped)).toBe(cause);
+  expect(nameAndMessage(wrapped)).toMatchObject({ name: "PostgresError", message: "duplicate key" });
+  expect(toError(failedQuery(query)).message).toBe("a statement failed");
+  const [line] = written(() => jsonLogger().log("error", "a request failed", { error: wrapped }));
+  expect(line).toContain("duplicate key");
+  expect(line).not.toContain("ada");
+});
+
+test("a log line can be written of any of them", () => {
+  const cyclic: Record<string, unknown> = {};
+  cyclic["self"] = cyclic;
+  const lines = written(() => {
+    for (const thrown of [new Hostile(), withGetter("code"), Object.assign(new Error("odd"), { code: cyclic })]) {
+      jsonLogger().log("info", "failed", { error: toError(thrown) });
+    }
+  });
   expect(lines.map((line) => JSON.parse(line).error.message)).toEqual([
     "a value that is no Error was thrown: object",
     "readable otherwise",

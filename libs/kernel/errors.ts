@@ -146,9 +146,12 @@ export function problemsError(
   return new SluiceError(code, `${subject}\n${lines.join("\n")}`, { problems });
 }
 
-/** Any thrown thing as an Error whose name and message can be read: strings, undefined and hostile objects too. Never throws. */
+/**
+ * Any thrown thing as an Error whose name and message can be read, logged and kept: strings, undefined and hostile objects too. Of a
+ * query builder's error it is what the database said, because the builder's own words hold the statement's parameters. Never throws.
+ */
 export function toError(thrown: unknown): Error {
-  if (isReadable(thrown)) return thrown;
+  if (isReadable(thrown)) return quotesParameters(thrown) ? toError(thrown.cause ?? "a statement failed") : thrown;
   const text = typeof thrown === "string" ? thrown : `a value that is no Error was thrown: ${typeof thrown}`;
   return new Error(text, { cause: thrown });
 }
@@ -161,12 +164,18 @@ export function nameAndMessage(thrown: unknown): { readonly name: string; readon
   try {
     if (thrown instanceof Error) {
       const { name, message }: { name: unknown; message: unknown } = thrown;
-      if (typeof name === "string" && typeof message === "string") return { name, message };
+      if (typeof name === "string" && typeof message === "string" && !quotesParameters(thrown))
+        return { name, message };
     }
   } catch {
     // What cannot be looked at is told as a thing that is no Error.
   }
   return toError(thrown);
+}
+
+/** Whether it is an error of drizzle's, whose message (and stack, which begins with it) quotes the parameters: what people wrote. */
+function quotesParameters(error: Error): boolean {
+  return "query" in error && "params" in error && error.message.startsWith("Failed query: ");
 }
 
 /** Whether it is an Error of which a log line and a dead letter can be made: getters may throw, a name may be a symbol. */

@@ -1,3 +1,5 @@
+import { toError } from "./errors.ts";
+
 /** Severity, after the common four. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -40,13 +42,13 @@ function plain(fields: LogFields | undefined): LogFields {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [
       name,
-      value instanceof Error
-        ? { name: value.name, message: value.message, code: codeOf(value), stack: value.stack }
-        : typeof value === "bigint"
-          ? value.toString()
-          : value,
+      value instanceof Error ? shown(toError(value)) : typeof value === "bigint" ? value.toString() : value,
     ]),
   );
+}
+
+function shown(error: Error): LogFields {
+  return { name: error.name, message: error.message, code: codeOf(error), stack: error.stack };
 }
 
 /** An error's code, where it is one: anything may stand there, also what JSON cannot write or what throws when it is read. */

@@ -1,8 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { app, type ConsumerOptions, consumer, fixed, isSluiceError, type RunningApp, topic } from "sluice";
+import { pgTable, text } from "drizzle-orm/pg-core";
+import {
+  app,
+  type ConsumerOptions,
+  consumer,
+  fixed,
+  type HandlerContext,
+  isSluiceError,
+  type RunningApp,
+  topic,
+} from "sluice";
 import { z } from "zod";
-import { caughtUp, count, eventually, Inbox, type World, world } from "./harness.ts";
+import { caughtUp, count, eventually, Inbox, recordingLogger, type World, world } from "./harness.ts";
 
 const orders = topic("orders", {
   schema: z.object({ number: z.number(), broken: z.boolean().optional() }),
@@ -293,3 +303,34 @@ for (const mode of ["ordered", "keyed"] as const) {
     assert.deepEqual(overlaps, []);
   });
 }
+
+test("[R5] a statement that fails leaves what the database said, and nothing of what people wrote, in letters and logs", async () => {
+  await using here = await world();
+  await here.sql`create table users (email text primary key)`;
+  const users = pgTable("users", { email: text().primaryKey() });
+  const signups = topic("signups", { schema: z.object({ email: z.email() }), partitions: 1 });
+  const retry = { attempts: 2, backoff: fixed("1ms") };
+  const keep = async (c: HandlerContext<{ email: string }>) => {
+    const tx = await c.tx();
+    await tx.insert(users).values({ email: c.value.email });
+  };
+  const logger = recordingLogger();
+  const consumers = (["ordered", "keyed", "shared"] as const).map((mode) =>
+    consumer(signups, { group: mode, mode, retry, handler: keep }),
+  );
+  await using running = await here.start(app({ consumers }), { logger });
+  await here.sql`insert into users values ('ada@people.example')`;
+  await running.sluice.send(signups, { email: "ada@people.example" });
+  await letters(here, consumers.length);
+  const kept = await here.sql<{ error: string }[]>`select error from sluice.dead_letters`;
+  for (const { error } of kept) assert.match(error, /^PostgresError: duplicate key value violates unique constraint/);
+  const told = logger.lines.flatMap(({ message, fields }) => {
+    const { error, ...others } = fields;
+    return [message, JSON.stringify(others), error instanceof Error ? `${error.message} ${error.stack}` : ""];
+  });
+  assert.ok(told.some((line) => line.includes("duplicate key")));
+  assert.deepEqual(
+    [...told, ...kept.map(({ error }) => error)].filter((line) => line.includes("ada@")),
+    [],
+  );
+});

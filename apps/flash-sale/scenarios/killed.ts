@@ -11,7 +11,7 @@ export function killed(parts: ScenarioParts): Scenario {
     what: `${size.count.toLocaleString("en")} orders at ${size.perSecond} a second; while they are worked off, the order service's process is killed with SIGKILL. Nobody at the page notices more than a line that stands still, and in the end exactly ${stock} items are sold.`,
     async run(context) {
       const { orderService, database } = parts;
-      const { starts } = orderService;
+      const { ids } = orderService;
       const decided = async () => {
         const [row] = await database.sql<{ count: number }[]>`
           select count(*)::integer as count from flash_sale.orders`;
@@ -25,7 +25,7 @@ export function killed(parts: ScenarioParts): Scenario {
         return inTime;
       };
       const [queued, inTime] = await Promise.all([throughTheQueue(parts, size, context), kill()]);
-      const again = await until(() => orderService.starts > starts, 5_000, context.signal);
+      const again = await until(() => orderService.ids.some((id) => !ids.includes(id)), 5_000, context.signal);
       const { sold, deepest, findings, drainedMs } = queued;
       const row = [sold, deepest, findings.refused, `${(drainedMs / 1_000).toFixed(1)} s`].map(String);
       return {

@@ -1,12 +1,4 @@
-import {
-  type Claim,
-  claim,
-  type Database,
-  type KeptProcess,
-  pause,
-  type ScenarioContext,
-  until,
-} from "@sluice/app-kit";
+import { type Claim, claim, type Database, type Processes, pause, type ScenarioContext, until } from "@sluice/app-kit";
 import type { Board } from "../page/board.ts";
 import { openSale } from "../sale.ts";
 import { mostInLine } from "../topics.ts";
@@ -18,7 +10,7 @@ export interface ScenarioParts {
   /** What sessions are signed with. */
   readonly key: string;
   readonly board: Board;
-  readonly orderService: KeptProcess;
+  readonly orderService: Processes;
   /** Of the web side. */
   readonly url: () => string;
 }

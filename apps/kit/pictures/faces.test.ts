@@ -7,7 +7,7 @@ import { type Change, portrait, portraits, samplePhotos } from "./samples.ts";
 let recognise: Recognise;
 
 beforeAll(async () => {
-  recognise = await loadFaceRecognition();
+  recognise = await loadFaceRecognition(50);
 }, 60_000);
 
 /** What FaceMatcher of face-api takes for the same person. */

@@ -16,7 +16,7 @@ export interface Face {
 
 /** What was found on a picture. */
 export interface FoundFaces {
-  /** The surest first, {@link mostFaces} at most. */
+  /** The surest first, as many as were asked for at most. */
   readonly faces: readonly Face[];
   readonly hasMore: boolean;
 }
@@ -24,14 +24,14 @@ export interface FoundFaces {
 /** Looks for faces in a picture. */
 export type Recognise = (picture: Uint8Array) => Promise<FoundFaces>;
 
-/** Of one picture. A crowd costs 0.1 s a face, and nobody looks for a person in the fiftieth row. */
-export const mostFaces = 50;
-
 /**
  * Loads TensorFlow and the three models that face-api ships: about a second and 400 MB. The result looks for faces in a
- * picture as sharp reads it, one picture at a time, however many ask: the work has one thread.
+ * picture as sharp reads it, one picture at a time, however many ask: the work has one thread. The detector sees a square of 512
+ * pixels, whatever the picture's size: a face narrower than a fortieth of the longer side may be overlooked.
+ *
+ * @param mostFaces of one picture; each takes 0.1 s and 10 MB
  */
-export async function loadFaceRecognition(): Promise<Recognise> {
+export async function loadFaceRecognition(mostFaces: number): Promise<Recognise> {
   const { faceApi, core } = await importQuietly();
   await core.setBackend("wasm");
   await core.ready();

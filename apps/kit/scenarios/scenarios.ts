@@ -1,5 +1,5 @@
 import { Hono } from "hono";
-import type { Logger } from "sluice";
+import { errorLine, type Logger } from "sluice";
 import type { Database } from "../database.ts";
 import { keepResult, lastResults } from "./results.ts";
 import type { JudgedResult, Scenario, ScenarioState } from "./scenario.ts";
@@ -113,9 +113,8 @@ export class Scenarios {
     const result = await Promise.race([scenario.run({ log, signal }), rejection(signal)]).catch((error: unknown) => {
       if (this.#stop.signal.aborted) throw error;
       this.#options.logger.log("error", "a scenario failed", { scenario: scenario.name, error });
-      const measured = error instanceof Error ? error.message : String(error);
       return {
-        claims: [{ claim: "the scenario came to its end", measured, goal: "it ends", held: false }],
+        claims: [{ claim: "the scenario came to its end", measured: errorLine(error), goal: "it ends", held: false }],
         report: "",
       };
     });

@@ -112,13 +112,15 @@ const words = {
 
 function photoEntry(row: PhotoRow): Html {
   const { photo, name, width, height, state, faces, colour } = row;
-  const count = `${faces.length}${row.hasMoreFaces ? " surest of more" : ""} ${faces.length === 1 ? "face" : "faces"}`;
+  const count = row.hasMoreFaces
+    ? `the ${faces.length} surest faces of more`
+    : `${faces.length} ${faces.length === 1 ? "face" : "faces"}`;
   const took = state === "indexed" ? `, ${(row.tookMs / 1_000).toFixed(1)} s after its upload` : "";
   return html`<li class="photo"><div class="frame"><img src="/photos/${photo}/view" alt="${name}" width="${width}" height="${height}" loading="lazy">
 <svg viewBox="0 0 ${width} ${height}">${faces.map((face) => faceBox(row, face))}</svg></div>
 <p class="name">${colour === null ? "" : html`<svg class="swatch" viewBox="0 0 1 1" role="img" aria-label="colour ${colour}"><rect width="1" height="1" fill="${colour}"></rect></svg> `}${name}</p>
 <p><span class="badge ${state === "indexed" ? "done" : row.error === null ? "waiting" : "dead"}">${row.error === null ? words[state] + took : "given up"}</span>
-<span class="quiet">${state === "waiting" ? "" : faces.length === 0 ? "nobody is on it" : count}</span></p>
+<span class="quiet">${state === "waiting" ? "" : faces.length === 0 ? "no face found" : count}</span></p>
 ${
   row.deadLetter === null
     ? ""

@@ -1431,6 +1431,33 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.bury(p_position integer, p_epoch bigint, p_letter json)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_offset constant bigint := (p_letter ->> 'offset')::bigint;
+  v_next bigint;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  select p.next_offset into v_next from sluice.position p where p.position = p_position and p.epoch = p_epoch;
+  if not found then return 'fenced'; end if;
+  delete from sluice.retry r where r.position = p_position and r."offset" = v_offset;
+  if not found then
+    if v_offset < v_next then return 'already'; end if;
+    insert into sluice.done (position, "offset") values (p_position, v_offset) on conflict do nothing;
+    if not found then return 'already'; end if;
+  end if;
+  insert into sluice.dead_letter ("group", topic, partition, "offset", id, key, value, headers, "timestamp", reason, error, attempts)
+  select l."group", l.topic, l.partition, l."offset", l.id, l.key, l.value, l.headers, to_timestamp(l.timestamp_ms / 1000), l.reason, l.error, l.attempts
+  from json_to_record(p_letter) as l(
+    "group" integer, topic integer, partition integer, "offset" bigint, id text, key text, value text, headers json,
+    timestamp_ms double precision, reason text, error text, attempts integer)
+  on conflict ("group", topic, partition, "offset") do nothing;
+  return 'buried';
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.bury_claimed(p_position integer, p_offset bigint, p_claim bigint, p_reason text, p_error text, p_attempts integer)
  RETURNS text
  LANGUAGE plpgsql
@@ -4766,6 +4793,7 @@ comment on function sluice.assignment_in_force(integer) is 'How the partitions o
 comment on function sluice.begin_all_retries(integer[],bigint[],bigint[]) is 'Internal: counts attempts before they are made.';
 comment on function sluice.begin_redriven(integer,bigint,bigint) is 'Internal: counts an attempt of a redriven message.';
 comment on function sluice.begin_retries(integer,bigint,bigint[]) is 'Internal: counts an attempt before it is made.';
+comment on function sluice.bury(integer,bigint,json) is 'Internal: keeps a message that is given up as a dead letter.';
 comment on function sluice.bury_claimed(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message in hand is a dead letter again.';
 comment on function sluice.bury_redriven(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message is a dead letter again.';
 comment on function sluice.claim_halves(text[],text[],integer,bigint) is 'Internal: hands out half messages to be asked about.';

@@ -27,3 +27,8 @@ export function deadLetterParameters(letter: DeadLetter): readonly (string | num
     letter.attempts,
   ];
 }
+
+/** The letter as sluice.bury takes it. */
+export function deadLetterJson({ timestamp, ...letter }: DeadLetter): string {
+  return JSON.stringify({ ...letter, timestamp_ms: timestamp });
+}

@@ -65,6 +65,7 @@ export { requireGroup } from "./require-group.ts";
 export { retentionBounds, trimTopics } from "./retention.ts";
 export {
   type BegunRetry,
+  type BuryOutcome,
   type OwnedOffset,
   type OwnedPutOff,
   type PutOff,

@@ -1,7 +1,9 @@
 import { arrayLiteral, type Pool } from "@sluice/store";
+import { type DeadLetter, deadLetterJson } from "./dead-letter.ts";
 import type { KeptMessage, Lifetime } from "./kept-message.ts";
 import type { OwnedPosition } from "./redriven.ts";
 import beginStatement from "./sql/begin-retries.sql" with { type: "text" };
+import buryStatement from "./sql/bury.sql" with { type: "text" };
 import endStatement from "./sql/end-retries.sql" with { type: "text" };
 import handOutStatement from "./sql/hand-out.sql" with { type: "text" };
 import putOffStatement from "./sql/put-off.sql" with { type: "text" };
@@ -52,6 +54,9 @@ export interface BegunRetry extends KeptMessage, Lifetime {
 
 /** What became of a {@link PutOff}: its row waits, or it was done after all, or the position has another owner. */
 export type PutOffOutcome = "put off" | "already" | "fenced";
+
+/** What became of a message that was given up: it is a dead letter, or it was done or dead after all, or the position has another owner. */
+export type BuryOutcome = "buried" | "already" | "fenced";
 
 /**
  * Messages that wait to be handed over again: rows of the database, so that a retry and the count of its attempts
@@ -130,6 +135,16 @@ export class Retries {
       [position, epoch, offset, first],
     );
     return rows[0]?.attempt ?? "fenced";
+  }
+
+  /** Keeps a message that is given up, put off before or not, as a dead letter. Its row goes with that. */
+  async bury({ position, epoch }: OwnedPosition, letter: DeadLetter): Promise<BuryOutcome> {
+    const rows = await this.#pool.query<{ outcome: BuryOutcome }>("keeping a dead letter", buryStatement, [
+      position,
+      epoch,
+      deadLetterJson(letter),
+    ]);
+    return rows[0]?.outcome ?? "fenced";
   }
 
   /** What waits at a position, `limit` at most: what was in hand when its last owner ended comes first. */

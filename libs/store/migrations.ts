@@ -26,6 +26,7 @@ import suspects from "../../migrations/0025_suspects.sql" with { type: "text" };
 import alike from "../../migrations/0027_alike.sql" with { type: "text" };
 import fences from "../../migrations/0028_fences.sql" with { type: "text" };
 import carefulSteps from "../../migrations/0030_careful_steps.sql" with { type: "text" };
+import burials from "../../migrations/0032_burials.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -58,4 +59,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0027_alike", alike),
   defineMigration("0028_fences", fences),
   defineMigration("0030_careful_steps", carefulSteps),
+  defineMigration("0032_burials", burials),
 ];

@@ -93,6 +93,12 @@ export class PositionModel {
     return waited || isNew ? "done" : "already";
   }
 
+  /** A message is given up: decided as a transaction's mark is, so it is done or dead and never both. */
+  bury(epoch: number, offset: number): "buried" | "already" | "fenced" {
+    const outcome = this.markDone(epoch, offset);
+    return outcome === "done" ? "buried" : outcome;
+  }
+
   /** A message failed for the first time: it leaves its place in the log, which counts as done. */
   putOff(epoch: number, offset: number, retry: Retry): "put off" | "already" | "fenced" {
     if (epoch !== this.epoch) return "fenced";
@@ -180,7 +186,7 @@ export class GroupModel {
     return this.pauses.has("all") || this.pauses.has(partition);
   }
 
-  /** Keeps a message that is given up; keeping it again changes nothing. Not fenced: an old owner's letter stands. */
+  /** Keeps a message that is given up. One that was there before, from an earlier time at this place, stands. */
   bury(partition: number, offset: number, letter: Letter): void {
     const place = `${partition}/${offset}`;
     if (!this.letters.has(place)) this.letters.set(place, letter);

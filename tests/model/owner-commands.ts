@@ -8,6 +8,8 @@ import type { Message } from "./log-model.ts";
 import { agree, type System } from "./system.ts";
 
 const hourMs = 3_600_000;
+/** Nothing expires here. */
+const lifetime = { appendedAtMs: 0, timeToLiveMs: null };
 
 /** What an owner does with the messages in its hands. Whoever was fenced does it as well, and it comes to nothing. */
 export const ownerCommands = [
@@ -65,6 +67,7 @@ export const ownerCommands = [
       const outcome = claim.position.putOff(claim.epoch, offset, retry);
       const message = {
         ...kept(offset, retry.message),
+        ...lifetime,
         isFirst: true,
         attempt: 1,
         delayMs: delay * hourMs,
@@ -83,8 +86,7 @@ export const ownerCommands = [
       const claim = claimOf(model, number);
       const offset = claim && pick(claim.inHand(model.log), which);
       if (claim === undefined || offset === undefined) throw new NothingToDo();
-      await bury(model, system, claim, offset);
-      claim.done(offset, model.log);
+      if ((await bury(model, system, claim, offset)) !== "fenced") claim.done(offset, model.log);
     },
     anyClaim,
   ),
@@ -126,6 +128,7 @@ export const ownerCommands = [
         const { attempt, blocks } = retry;
         const message = {
           ...kept(offset, retry.message),
+          ...lifetime,
           isFirst: false,
           attempt,
           delayMs: delay * hourMs,
@@ -183,14 +186,22 @@ function kept(offset: number, { id, key, value }: Message): KeptMessage {
   return { offset, id, key, value: JSON.stringify(value), headers: {}, timestamp: 0 };
 }
 
-async function bury(model: BrokerModel, system: System, claim: Claim, offset: number): Promise<void> {
+async function bury(model: BrokerModel, system: System, claim: Claim, offset: number): Promise<string> {
   const { group, position } = claim;
   const letter = model.letterOf(claim, offset, position.retries.get(offset), "exhausted");
   const { reason, attempts } = letter;
   const { partition } = position;
-  await system.bench.groups.bury({
-    ...kept(offset, letter.message),
-    ...{ group: system.group(group.name), topic: system.entry.number, partition, reason, error: "failed", attempts },
-  });
-  group.bury(partition, offset, letter);
+  const outcome = position.bury(claim.epoch, offset);
+  const death = {
+    group: system.group(group.name),
+    topic: system.entry.number,
+    partition,
+    reason,
+    error: "failed",
+    attempts,
+  };
+  const buried = await system.bench.retries.bury(system.owner(claim), { ...kept(offset, letter.message), ...death });
+  agree("giving a message up", buried, outcome);
+  if (outcome === "buried") group.bury(partition, offset, letter);
+  return outcome;
 }

@@ -92,7 +92,7 @@ export class BroadcastConsumer implements DeliveryOwner {
       resume: (task) => this.#queue.resume(task),
       begin: (task) => this.#begin(task),
     });
-    this.expiry = new Expiry({ ...context, ...home, signal: this.#abort.signal });
+    this.expiry = new Expiry({ ...context, ...home, letters: context.groups, signal: this.#abort.signal });
     this.heed(home.paused);
     this.#run = this.#live();
   }

@@ -1,4 +1,4 @@
-import type { DatabaseClock, Groups } from "@sluice/broker";
+import type { DatabaseClock, DeadLetter } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
@@ -12,7 +12,8 @@ export interface ExpiryContext {
   readonly entry: TopicEntry;
   readonly group: number;
   readonly partition: number;
-  readonly groups: Pick<Groups, "bury">;
+  /** Keeps a dead letter; a message that was done after all has none. */
+  readonly letters: { bury(letter: DeadLetter): Promise<unknown> };
   readonly databaseClock: Pick<DatabaseClock, "reached" | "learn">;
   readonly answers: Pick<Answers, "refuse">;
   readonly logger: Logger;
@@ -71,14 +72,14 @@ export class Expiry {
   }
 
   async #bury(batch: ReadBatch, index: number, timeToLiveMs: number, attempts: number): Promise<void> {
-    const { groups, group, entry, partition } = this.#context;
+    const { letters, group, entry, partition } = this.#context;
     const error = `not ${attempts === 0 ? "handed over" : "done"} within ${timeToLiveMs} ms of its append`;
     const death = { group, topic: entry.number, partition, reason: "expired", error, attempts } as const;
     const letter = deadLetterOf(batch, index, death);
-    await this.#insist("keeping a dead letter", () => groups.bury(letter));
+    await this.#insist("keeping a dead letter", () => letters.bury(letter));
   }
 
-  async #insist(what: string, call: () => Promise<void>): Promise<void> {
+  async #insist(what: string, call: () => Promise<unknown>): Promise<void> {
     const { entry, partition, signal } = this.#context;
     const names = { topic: entry.name, partition };
     if ((await insist(what, this.#context, call, names)) === "stopped") throw signal.reason;

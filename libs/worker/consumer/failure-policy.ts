@@ -1,4 +1,4 @@
-import type { Groups } from "@sluice/broker";
+import type { BuryOutcome } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
@@ -6,7 +6,6 @@ import { keyAt } from "../batch-record.ts";
 import type { Answers } from "./answers.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type Failure, failureText, measureOf } from "./failure.ts";
-import { insist } from "./insist.ts";
 import { keptMessageAt, lifetimeAt } from "./kept-batch.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";
 
@@ -32,7 +31,6 @@ export interface FailureContext {
   readonly entry: TopicEntry;
   readonly group: number;
   readonly partition: number;
-  readonly groups: Groups;
   readonly keeper: RetryKeeper;
   readonly answers: Answers;
   readonly logger: Logger;
@@ -57,9 +55,12 @@ export class FailurePolicy {
     const measure = measureOf(failure, { consumer, partition, offset, attempt, logger });
     if (measure.kind === "drop" || measure.kind === "bury") {
       const { reason } = measure;
-      const verdict = measure.kind === "drop" ? "over" : await this.#bury(failed, reason, failureText(failure));
-      if (verdict === "over") await answers.refuse(consumer, batch, index, reason, signal);
-      return verdict;
+      const verdict = measure.kind === "drop" ? "buried" : await this.#bury(failed, reason, failureText(failure));
+      // Its transaction was committed after all, and only the answer was lost.
+      if (verdict === "already") return "over";
+      if (verdict !== "buried") return verdict;
+      await answers.refuse(consumer, batch, index, reason, signal);
+      return "over";
     }
     if (measure.kind === "again") {
       // An attempt is counted when it begins: one that is not to count is taken off before.
@@ -88,22 +89,13 @@ export class FailurePolicy {
     return outcome === "already" ? "over" : outcome;
   }
 
-  async #bury(
+  #bury(
     { batch, index, attempt }: Attempt,
     reason: "exhausted" | "rejected" | "schema",
     error: string,
-  ): Promise<"over" | "stopped"> {
-    const { groups, group, entry, partition } = this.#context;
-    const letter = deadLetterOf(batch, index, {
-      group,
-      topic: entry.number,
-      partition,
-      reason,
-      error,
-      attempts: attempt,
-    });
-    const names = { topic: entry.name, partition };
-    const kept = await insist("keeping a dead letter", this.#context, () => groups.bury(letter), names);
-    return kept === "stopped" ? kept : "over";
+  ): Promise<BuryOutcome | "stopped"> {
+    const { keeper, group, entry, partition } = this.#context;
+    const home = { group, topic: entry.number, partition };
+    return keeper.bury(deadLetterOf(batch, index, { ...home, reason, error, attempts: attempt }));
   }
 }

@@ -84,11 +84,10 @@ export class PartitionConsumer implements RedrivenHome {
     this.#fetchOffset = this.#progress.next;
     this.#explicitNext = taken.nextOffset;
     this.#committedNext = taken.nextOffset;
-    this.expiry = new Expiry({ ...context, ...home, signal: this.#abort.signal });
-    const { gathered, logger, clock } = context;
-    const { signal } = this.#abort;
+    const [{ gathered, logger, clock }, { signal }] = [context, this.#abort];
     const keeper = new RetryKeeper({ gathered, owner: this, logger, clock, signal });
     this.#keeper = keeper;
+    this.expiry = new Expiry({ ...context, ...home, letters: keeper, signal });
     this.#runner = new TaskRunner({
       consumer: this.consumer,
       owner: this,
@@ -259,7 +258,8 @@ export class PartitionConsumer implements RedrivenHome {
 
   /** Says how far it will hand out, before it does. A write that was under way already has not said so: then once more. */
   async #reserveMore(to: number): Promise<void> {
-    if (this.#reserve.limitAt(to - 1) !== undefined) await this.#nothingInHand();
+    const isFew = this.#reserve.limitAt(to - 1) !== undefined;
+    while (isFew && this.#runner.isRunning && !this.#stopped) await this.#runner.idle();
     this.#reach = Math.max(this.#reach, to);
     while (!this.#stopped && this.#reach > this.#reserve.end) {
       this.#wantsReserve = true;
@@ -364,7 +364,7 @@ export class PartitionConsumer implements RedrivenHome {
 
   /** Notes that a message which saw processes end is handed over, alone; gives which attempt that is. Behind the last one it goes on as usual. */
   async #noteSuspicious(offset: number): Promise<number> {
-    await this.#nothingInHand();
+    while (this.#runner.isRunning && !this.#stopped) await this.#runner.idle();
     // Those before it are not to be handed over again if this one ends the process, too.
     await this.#write();
     if (this.#stopped) return 0;
@@ -375,10 +375,6 @@ export class PartitionConsumer implements RedrivenHome {
     const attempt = await this.#keeper.handOut(offset, 1 + toleratedCrashes(this.consumer));
     if (attempt === "fenced") this.fence();
     return typeof attempt === "number" ? attempt : 0;
-  }
-
-  async #nothingInHand(): Promise<void> {
-    while (this.#runner.isRunning && !this.#stopped) await this.#runner.idle();
   }
 
   async #waitForRoom(): Promise<void> {

@@ -1,4 +1,12 @@
-import type { BegunRetry, OwnedPosition, PutOff, PutOffOutcome, WaitingRetry } from "@sluice/broker";
+import type {
+  BegunRetry,
+  BuryOutcome,
+  DeadLetter,
+  OwnedPosition,
+  PutOff,
+  PutOffOutcome,
+  WaitingRetry,
+} from "@sluice/broker";
 import type { Clock, Logger } from "@sluice/kernel";
 import { GatheredRetries } from "./gathered-retries.ts";
 import { insist } from "./insist.ts";
@@ -46,6 +54,12 @@ export class RetryKeeper {
   end(offset: number): Promise<"over" | "fenced" | "stopped"> {
     const { owner } = this.#context;
     return this.#insist("forgetting a message that is over", ({ ending }) => ending.add({ owner, offset }));
+  }
+
+  /** Keeps a message that is given up as a dead letter, put off before or not. */
+  bury(letter: DeadLetter): Promise<BuryOutcome | "stopped"> {
+    const { gathered, owner } = this.#context;
+    return insist("keeping a dead letter", this.#context, () => gathered.retries.bury(owner, letter));
   }
 
   /** Notes that a suspicious message is handed over. */

@@ -39,7 +39,7 @@ export class SharedExpiry {
 
   #expiry(owner: LeasedRange | ClaimedRetry, bury: (letter: DeadLetter) => Promise<void>): Expiry {
     const { partition, signal } = owner;
-    return new Expiry({ ...this.#context, partition, signal, groups: { bury } });
+    return new Expiry({ ...this.#context, partition, signal, letters: { bury } });
   }
 
   async #buryOfRange(range: LeasedRange, letter: DeadLetter): Promise<void> {

@@ -54,7 +54,7 @@ export const retries: Scenario = {
     "broker/put-off",
     "broker/begin-retries",
     "broker/end-retries",
-    "broker/add-dead-letter",
+    "broker/bury",
     "broker/waiting-redriven",
     "broker/begin-redriven",
     "handler/mark-redriven",

@@ -6,7 +6,7 @@ const inCode: Readonly<Record<string, string>> = {
   "transaction/begin": "begin",
   "transaction/commit": "commit",
   "transaction/rollback": "rollback",
-  "session/open": "select pg_backend_pid() as pid, set_config('idle_session_timeout'",
+  "session/open": "select pg_backend_pid() as pid, set_config(",
   "session/listen": "listen ",
   "session/lock": "select pg_try_advisory_lock($1, $2)",
   "session/unlock": "select pg_advisory_unlock($1, $2)",

@@ -40,10 +40,13 @@ end $$;
 
 -- Whether what a member of a shared group has in hand may be taken from it because its lease has run out. A member may take its own, too: when the
 -- answer to its claim was lost, it does not know that it has it, never renews it, and nobody else may be there. It waits for a second lease
--- first: one that is merely late with renewing what it works on shall not hand it over a second time.
+-- first: one that is merely late with renewing what it works on shall not hand it over a second time. What sluice.expire_lease took from it is
+-- for others.
 -- Locks: none.
 create function sluice.has_run_out(p_until timestamptz, p_holder integer, p_taker integer, p_lease_ms bigint) returns boolean language sql volatile
-return p_until < clock_timestamp() - case when p_holder = p_taker then make_interval(secs => p_lease_ms::double precision / 1000) else interval '0' end;
+return case when p_holder = p_taker
+  then isfinite(p_until) and p_until < clock_timestamp() - make_interval(secs => p_lease_ms::double precision / 1000)
+  else p_until < clock_timestamp() end;
 comment on function sluice.has_run_out(timestamptz, integer, integer, bigint) is 'Internal: whether a lease may be taken from who has it.';
 
 -- As before; a member may take its own as well.

@@ -1061,6 +1061,7 @@ begin
   for v in select distinct a.position from unnest(p_positions) a(position) order by 1 loop
     perform pg_advisory_xact_lock_shared(1936487683, v.position);
   end loop;
+  perform from sluice.lease l where l.lease = any (p_leases) order by l.lease for update;
   return query
     update sluice.lease l set done = l.done + a.done::int8multirange,
       lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
@@ -2750,7 +2751,7 @@ end $function$
 CREATE OR REPLACE FUNCTION sluice.has_run_out(p_until timestamp with time zone, p_holder integer, p_taker integer, p_lease_ms bigint)
  RETURNS boolean
  LANGUAGE sql
-RETURN (p_until < (clock_timestamp() - CASE WHEN (p_holder = p_taker) THEN make_interval(secs => ((p_lease_ms)::double precision / (1000)::double precision)) ELSE '00:00:00'::interval END))
+RETURN CASE WHEN (p_holder = p_taker) THEN (isfinite(p_until) AND (p_until < (clock_timestamp() - make_interval(secs => ((p_lease_ms)::double precision / (1000)::double precision))))) ELSE (p_until < clock_timestamp()) END
 ;
 
 CREATE OR REPLACE FUNCTION sluice.hold_fences(p_positions integer[])

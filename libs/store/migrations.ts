@@ -27,6 +27,7 @@ import alike from "../../migrations/0027_alike.sql" with { type: "text" };
 import fences from "../../migrations/0028_fences.sql" with { type: "text" };
 import carefulSteps from "../../migrations/0030_careful_steps.sql" with { type: "text" };
 import burials from "../../migrations/0032_burials.sql" with { type: "text" };
+import leaseOrder from "../../migrations/0033_lease_order.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -60,4 +61,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0028_fences", fences),
   defineMigration("0030_careful_steps", carefulSteps),
   defineMigration("0032_burials", burials),
+  defineMigration("0033_lease_order", leaseOrder),
 ];

@@ -42,7 +42,7 @@ async function expireAndTakeOver(rig: Rig, effect: boolean): Promise<Frozen> {
   rig.use({ [Symbol.asyncDispose]: async () => thawed.resolve() });
   await reached.promise;
   await rig.worker({ name: "next", entry, consumer: writing(2) });
-  await rig.sql`select sluice.expire_lease(lease) from sluice.pending`;
+  await rig.sql`select sluice.expire_lease(lease) from (select lease from sluice.pending order by lease) held`;
   await eventually("the next one has done everything", () => isAllDone(rig.sql));
   return {
     rig,

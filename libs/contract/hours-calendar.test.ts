@@ -183,6 +183,6 @@ test("hours that cannot be meant are refused with all their problems", () => {
     "hours.windows[3].rateLimit.messages",
   ]);
   expect(paths({ hours: { windows: [] } })).toEqual(["hours.windows"]);
-  expect(paths({ hours: { windows: [{}] }, mode: "shared" })).toEqual(["hours"]);
+  expect(paths({ hours: { windows: [{}] }, mode: "broadcast" })).toEqual(["hours"]);
   expect(paths({ hours: { windows: [{ from: "08:00", to: "24:00" }], otherwise: "closed" } })).toEqual([]);
 });

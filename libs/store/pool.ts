@@ -152,10 +152,11 @@ export class Pool {
     const replaced = this.#sql;
     this.#sql = this.#connect();
     this.#replaced.add(replaced);
-    // Its connections end as soon as what others have under way there has an end. Nobody waits.
-    // (Not in the driver's types; end() would have to be told now how long they may take.)
+    // Its connections end as soon as what others have under way there has an end, and then it takes no more. Nobody waits.
+    // (Not in the driver's types; end() alone would have to be told now how long they may take.)
     const { close } = replaced as unknown as { readonly close: () => Promise<void> };
-    void close().finally(() => this.#replaced.delete(replaced));
+    const ended = close().then(() => replaced.end({ timeout: 0 }));
+    void ended.finally(() => this.#replaced.delete(replaced));
   }
 
   #judge(what: string, error: unknown, sql: postgres.Sql): SluiceError {

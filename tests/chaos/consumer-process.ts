@@ -62,7 +62,7 @@ async function writeEffect(context: HandlerContext<Message>): Promise<void> {
   );
   await tx.execute(sql`update chaos.account set balance = balance + 1 where account = ${accountOf(value.n)}`);
   if (value.n % 40 === 0) {
-    await wait(100);
+    await wait(300);
     await tx.execute(sql`update chaos.account set balance = balance where account = ${accountOf(value.s)}`);
   }
 }

@@ -29,6 +29,6 @@ export const sampleApps: readonly SampleApp[] = [
   sample(
     "flash-sale",
     "Flash sale: a peak that nothing falls over",
-    "A thousand orders a second meet an order service that manages a hundred: a bounded line takes what can be served, everybody else hears “sold out” at once, and exactly the stock is sold. It shows what the same burst does to the service without the line, and with its process killed in the middle.",
+    "Thousands of orders a second meet an order service that manages a hundred: a bounded line takes what can be served, everybody else hears “sold out” at once, and exactly the stock is sold. It shows what the same burst does to the service without the line, and with its process killed in the middle.",
   ),
 ];

@@ -1763,6 +1763,33 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.count_attempts(p_positions integer[], p_epochs bigint[], p_offsets bigint[], p_attempts integer[])
+ RETURNS TABLE(number integer, outcome text)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+declare
+  v_counted integer;
+begin
+  perform sluice.hold_fences(p_positions);
+  update sluice.retry r set attempt = a.attempt, due = null
+  from unnest(p_positions, p_epochs, p_offsets, p_attempts) as a(position, epoch, "offset", attempt)
+  where r.position = a.position and r."offset" = a."offset"
+    and exists (select from sluice.position p where p.position = a.position and p.epoch = a.epoch);
+  get diagnostics v_counted = row_count;
+  if v_counted = cardinality(p_offsets) then return; end if;
+  return query
+    select a.number::integer, case when h.holds then 'gone' else 'fenced' end
+    from unnest(p_positions, p_epochs, p_offsets) with ordinality as a(position, epoch, "offset", number)
+    cross join lateral (
+      select exists (select from sluice.position p where p.position = a.position and p.epoch = a.epoch) as holds) h
+    where not h.holds
+      or not exists (select from sluice.retry r where r.position = a.position and r."offset" = a."offset");
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.count_dropped(p_position integer, p_ranges int8multirange)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -2816,6 +2843,50 @@ CREATE OR REPLACE FUNCTION sluice.is_paused(p_group integer, p_topic integer, p_
  LANGUAGE sql
  STABLE
 RETURN (EXISTS (SELECT FROM sluice.pause s WHERE ((s."group" = is_paused.p_group) AND ((s.topic IS NULL) OR (s.topic = is_paused.p_topic)) AND ((s.partition IS NULL) OR (s.partition = is_paused.p_partition)))))
+;
+
+CREATE OR REPLACE FUNCTION sluice.keep_failures(p_positions integer[], p_messages json)
+ RETURNS TABLE(number integer, outcome text)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+#variable_conflict use_column
+begin
+  perform sluice.hold_fences(p_positions);
+  return query
+    with asked as materialized (
+      select m.*, clock_timestamp() + make_interval(secs => m.delay_ms / 1000) as due,
+        m.position = any (p_positions)
+          and exists (select from sluice.position p where p.position = m.position and p.epoch = m.epoch) as holds
+      from json_to_recordset(p_messages) as m(
+        number integer, position integer, epoch bigint, "offset" bigint, first boolean, attempt integer, delay_ms double precision,
+        blocks text, id text, key text, value text, headers json, timestamp_ms double precision, error text,
+        appended_ms double precision, time_to_live_ms bigint)),
+    again as (
+      update sluice.retry r set attempt = f.attempt, due = f.due, error = f.error, failed_at = clock_timestamp()
+      from asked f where f.holds and r.position = f.position and r."offset" = f."offset"
+      returning r.position, r."offset"),
+    marked as (
+      insert into sluice.done (position, "offset")
+      select f.position, f."offset" from asked f
+      where f.holds and f.first and not exists (select from sluice.retry r where r.position = f.position and r."offset" = f."offset")
+      order by f.position, f."offset" on conflict do nothing
+      returning position, "offset"),
+    added as (
+      insert into sluice.retry (position, "offset", attempt, due, blocks, id, key, value, headers, "timestamp", error, appended_at, time_to_live_ms)
+      select f.position, f."offset", f.attempt, f.due, f.blocks, f.id, f.key, f.value, f.headers, to_timestamp(f.timestamp_ms / 1000), f.error,
+        to_timestamp(f.appended_ms / 1000), f.time_to_live_ms
+      from asked f
+      -- By the hash of a subquery: a join would compare all with all, as the two have no index.
+      where f.first and (f.position, f."offset") in (select m.position, m."offset" from marked m))
+    select f.number, case when f.holds then 'already' else 'fenced' end
+    from asked f
+    where not f.holds
+      or ((f.position, f."offset") not in (select a.position, a."offset" from again a)
+        and (f.position, f."offset") not in (select m.position, m."offset" from marked m));
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.keep_reply(p_inbox text, p_correlation text, p_within_ms bigint, p_value text, p_failure text)
@@ -4420,6 +4491,30 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.settle_retries(p_positions integer[], p_epochs bigint[], p_offsets bigint[])
+ RETURNS SETOF integer
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+declare
+  v_gone integer;
+begin
+  perform sluice.hold_fences(p_positions);
+  delete from sluice.retry r
+  using unnest(p_positions, p_epochs, p_offsets) as a(position, epoch, "offset")
+  where r.position = a.position and r."offset" = a."offset"
+    and exists (select from sluice.position p where p.position = a.position and p.epoch = a.epoch);
+  get diagnostics v_gone = row_count;
+  if v_gone = cardinality(p_offsets) then return; end if;
+  return query
+    select a.number::integer
+    from unnest(p_positions, p_epochs) with ordinality as a(position, epoch, number)
+    where not exists (select from sluice.position p where p.position = a.position and p.epoch = a.epoch);
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.shift_position("group" text, topic text, by bigint, partitions integer[] DEFAULT NULL::integer[], dry_run boolean DEFAULT false, force boolean DEFAULT false)
  RETURNS TABLE(partition integer, from_offset bigint, to_offset bigint, skipped bigint, repeated bigint, note text)
  LANGUAGE sql
@@ -4807,6 +4902,7 @@ comment on function sluice.commit_half(bigint,text) is 'Commits a half message: 
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.commit_positions(integer[],bigint[],bigint[],text[],bigint[]) is 'Writes positions under their epochs; returns those that were accepted.';
 comment on function sluice.consume_again(text,text,integer,bigint) is 'Hands one message of the log to one group once more: select sluice.consume_again(''welcome'', ''signups'', 0, 42).';
+comment on function sluice.count_attempts(integer[],bigint[],bigint[],integer[]) is 'Internal: counts attempts before they are made.';
 comment on function sluice.count_dropped(integer,int8multirange) is 'Internal: counts what a group passes over, each message once.';
 comment on function sluice.create_append_function(integer) is 'Internal: makes a topic''s append function for its newest segment.';
 comment on function sluice.create_depth_function(integer) is 'Internal: makes a bounded topic''s depth function for its newest segment.';
@@ -4855,6 +4951,7 @@ comment on function sluice.is_guarded(integer) is 'Internal: whether a topic ded
 comment on function sluice.is_locked(integer,integer) is 'Internal: whether a session holds this lock.';
 comment on function sluice.is_owned(integer) is 'Internal: whether a session owns a position, or a member by its lease, or members share it.';
 comment on function sluice.is_paused(integer,integer,integer) is 'Internal: whether a position is paused, by itself, with its topic or with its group.';
+comment on function sluice.keep_failures(integer[],json) is 'Internal: keeps messages that failed until they are handed over again.';
 comment on function sluice.keep_reply(text,text,bigint,text,text) is 'Internal: keeps an answer unless there is one already.';
 comment on function sluice.lane_of(sluice.topic,text,integer,integer) is 'Internal: the partition of the log for a message of a priority.';
 comment on function sluice.lead_duty(integer,text) is 'Takes a duty under a new epoch, and notes the move.';
@@ -4925,6 +5022,7 @@ comment on function sluice.send(text,json,text,json,integer,timestamp with time 
 comment on function sluice.send_once(text,text,json,text,json,integer,integer) is 'Sends one message within your transaction unless its message id was sent within the topic''s window.';
 comment on function sluice.send_scheduled(sluice.schedule,timestamp with time zone) is 'Internal: sends a schedule''s message for a tick.';
 comment on function sluice.settle_half(bigint) is 'Internal: ends the asking about a half message.';
+comment on function sluice.settle_retries(integer[],bigint[],bigint[]) is 'Internal: forgets messages that are over.';
 comment on function sluice.shift_position(text,text,bigint,integer[],boolean,boolean) is 'Moves a group''s position by a number of messages: select * from sluice.shift_position(''welcome'', ''signups'', -100).';
 comment on function sluice.start_offset(integer,integer) is 'The first offset of a partition that retention has left.';
 comment on function sluice.take_duty(integer,text) is 'Takes a duty under a new epoch.';

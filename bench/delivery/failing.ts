@@ -1,9 +1,12 @@
-import { app, consumer, exponential, silentLogger } from "sluice";
+import { app, consumer, fixed, silentLogger } from "sluice";
 import { benchTopic, type LogBench, result, rounded } from "../log/send.ts";
 import { compare, type Measurement, type Result } from "../measure.ts";
 import { payloads } from "../payload.ts";
 
-/** One message in a hundred fails at first and is tried again: what that costs those that do not. */
+/**
+ * One message in a hundred fails at first and is tried again a tenth of a second later, while the others go on: what both cost those that
+ * do not fail. A longer backoff would leave most of the retries to the time after the clock has stopped.
+ */
 export async function failing(bench: LogBench): Promise<Result> {
   const count = rounded(600_000, bench);
   const { sluice, server } = bench;
@@ -38,7 +41,7 @@ async function consumeAll({ server }: LogBench, group: string, failEvery: number
       consumer(benchTopic, {
         group,
         mode: "keyed",
-        retry: { attempts: 5, backoff: exponential("1s", "1m") },
+        retry: { attempts: 5, backoff: fixed("100ms") },
         handler: (c) => {
           if (c.attempt > 1) {
             again += 1;
@@ -56,6 +59,6 @@ async function consumeAll({ server }: LogBench, group: string, failEvery: number
   await done.promise;
   const rate = wanted / ((performance.now() - began) / 1_000);
   await running.close();
-  if (failEvery > 0 && again === 0 && wanted / rate > 2) throw new Error("nothing was tried again");
+  if (failEvery > 0 && again === 0 && wanted / rate > 0.5) throw new Error("nothing was tried again");
   return { rate };
 }

@@ -66,6 +66,8 @@ export { retentionBounds, trimTopics } from "./retention.ts";
 export {
   type BegunRetry,
   type BuryOutcome,
+  type CountOutcome,
+  type OwnedAttempt,
   type OwnedOffset,
   type OwnedPutOff,
   type PutOff,

@@ -19,6 +19,10 @@ async function open() {
     groups,
     retries: new Retries(pool),
     owners,
+    /** Marks a message as done, as its handler's transaction does. */
+    async mark({ position, epoch }: OwnedPosition, offset: number): Promise<void> {
+      await pool.query("marking", "select sluice.mark_done($1, $2, $3)", [position, epoch, offset]);
+    },
     /** Rewrites a function, to see that the check notices. */
     async plant(name: string, from: string, to: string): Promise<void> {
       const [row] = await pool.query<{ text: string }>(
@@ -91,18 +95,73 @@ test("[I12] of what is written for many partitions at once, what an old owner wa
 
 test("[I12] the check sees a statement that asks for no epoch", async () => {
   await using opened = await open();
-  await opened.plant("sluice.put_off_all", "p.epoch = m.epoch", "p.epoch is not null");
+  await opened.plant("sluice.keep_failures", "p.epoch = m.epoch", "p.epoch is not null");
   expect((await afterATakeover(opened)).putOff).not.toContain("fenced");
 });
 
-test("putting a message off once more says the same, and one that was done already is not put off", async () => {
+test("putting a message off once more says the same", async () => {
   await using opened = await open();
   const [owner] = opened.owners;
   if (owner === undefined) throw new Error("there are three positions");
   const entry = { owner, message: failed(3) };
   expect(await opened.retries.putOff([entry])).toEqual(["put off"]);
   expect(await opened.retries.putOff([entry])).toEqual(["put off"]);
-  expect(await opened.retries.end([{ owner, offset: 3 }])).toEqual(["over"]);
-  // Its marker is there until the position has passed it.
-  expect(await opened.retries.putOff([entry, { owner, message: failed(4, false) }])).toEqual(["already", "already"]);
+  expect(await opened.retries.waiting(owner.position, 10)).toHaveLength(1);
+});
+
+/** What is said of a message that was done in its transaction when it is put off: for the first time, and as one that was put off before. */
+async function putOffWhatIsDone({ retries, owners, mark }: Opened) {
+  const [owner] = owners;
+  if (owner === undefined) throw new Error("there are three positions");
+  await retries.putOff([{ owner, message: failed(4) }]);
+  await mark(owner, 3);
+  await mark(owner, 4);
+  const outcomes = await retries.putOff([failed(3), failed(4, false)].map((message) => ({ owner, message })));
+  return { outcomes, left: await retries.waiting(owner.position, 10) };
+}
+
+test("[I13] what was done after all, although nobody heard of it, is not put off", async () => {
+  await using opened = await open();
+  expect(await putOffWhatIsDone(opened)).toEqual({ outcomes: ["already", "already"], left: [] });
+});
+
+test("[I13] the check sees a message put off that finds itself marked as done", async () => {
+  await using opened = await open();
+  await opened.plant("sluice.keep_failures", "f.first and (f.position", "f.first or (f.position");
+  expect((await putOffWhatIsDone(opened)).left).not.toEqual([]);
+});
+
+test("[R5][I12] an attempt is counted once however often that is asked, and never for an old owner or a message that is done", async () => {
+  await using opened = await open();
+  const [owner, , other] = opened.owners;
+  if (owner === undefined || other === undefined) throw new Error("there are three positions");
+  await opened.retries.putOff([5, 6].map((offset) => ({ owner, message: failed(offset) })));
+  const old = { owner: { ...owner, epoch: owner.epoch - 1 }, offset: 6, attempt: 9 };
+  const asked = [{ owner, offset: 5, attempt: 2 }, { owner, offset: 7, attempt: 2 }, old];
+  expect(await opened.retries.count(asked)).toEqual(["counted", "gone", "fenced"]);
+  expect(await opened.retries.count(asked.slice(0, 1))).toEqual(["counted"]);
+  const rows = await opened.retries.waiting(owner.position, 10);
+  expect(rows.map(({ offset, attempt, inHand }) => ({ offset, attempt, inHand }))).toEqual([
+    { offset: 5, attempt: 2, inHand: true },
+    { offset: 6, attempt: 1, inHand: false },
+  ]);
+});
+
+/** Where the next owner goes on, when a message was put off and is over before its position was written. */
+async function afterAnEnd({ groups, retries, owners: [owner] }: Opened) {
+  if (owner === undefined) throw new Error("there are three positions");
+  await retries.putOff([{ owner, message: failed(3) }]);
+  expect(await retries.end([{ owner, offset: 3 }])).toEqual(["over"]);
+  return (await groups.take(owner.position, 2)).doneAbove;
+}
+
+test("[I16] a message that is over is not handed over again, although its position has not passed it", async () => {
+  await using opened = await open();
+  expect(await afterAnEnd(opened)).toEqual([[3, 4]]);
+});
+
+test("[I16] the check sees a row that takes its marker along", async () => {
+  await using opened = await open();
+  await opened.plant("sluice.settle_retries", "get diagnostics", "delete from sluice.done; get diagnostics");
+  expect(await afterAnEnd(opened)).toEqual([]);
 });

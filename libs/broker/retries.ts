@@ -4,6 +4,7 @@ import type { KeptMessage, Lifetime } from "./kept-message.ts";
 import type { OwnedPosition } from "./redriven.ts";
 import beginStatement from "./sql/begin-retries.sql" with { type: "text" };
 import buryStatement from "./sql/bury.sql" with { type: "text" };
+import countStatement from "./sql/count-attempts.sql" with { type: "text" };
 import endStatement from "./sql/end-retries.sql" with { type: "text" };
 import handOutStatement from "./sql/hand-out.sql" with { type: "text" };
 import putOffStatement from "./sql/put-off.sql" with { type: "text" };
@@ -33,6 +34,11 @@ export interface OwnedOffset {
   readonly offset: number;
 }
 
+/** An {@link OwnedOffset} whose message is in memory, and the attempt that begins. */
+export interface OwnedAttempt extends OwnedOffset {
+  readonly attempt: number;
+}
+
 /** A message that waits to be handed over again, as a new owner finds it. */
 export interface WaitingRetry {
   readonly offset: number;
@@ -58,6 +64,9 @@ export type PutOffOutcome = "put off" | "already" | "fenced";
 /** What became of a message that was given up: it is a dead letter, or it was done or dead after all, or the position has another owner. */
 export type BuryOutcome = "buried" | "already" | "fenced";
 
+/** What became of counting an attempt: it may be made, the message is done already, or the position has another owner. */
+export type CountOutcome = "counted" | "gone" | "fenced";
+
 /**
  * Messages that wait to be handed over again: rows of the database, so that a retry and the count of its attempts
  * survive the process. Every write is fenced by its owner's epoch, and takes messages of any positions: one statement does for
@@ -72,16 +81,25 @@ export class Retries {
 
   /** Keeps messages that failed; their positions may pass those that are put off. One outcome for each, in order. */
   async putOff(entries: readonly OwnedPutOff[]): Promise<readonly PutOffOutcome[]> {
-    const rows = await this.#pool.query<{ number: number; outcome: "put off" | "already" }>(
+    const rows = await this.#pool.query<{ number: number; outcome: "already" | "fenced" }>(
       "putting failed messages off",
       putOffStatement,
       [arrayLiteral(positionsOf(entries)), JSON.stringify(entries.map(toRow))],
     );
-    const outcomes = new Map(rows.map((row) => [row.number, row.outcome]));
-    return entries.map((_, index) => outcomes.get(index + 1) ?? "fenced");
+    return withExceptions<PutOffOutcome>("put off", entries.length, rows);
   }
 
-  /** Counts an attempt of each before it is made. `undefined` for one that is done already. One outcome for each, in order. */
+  /** Counts an attempt of each before it is made; once more changes nothing. One outcome for each, in order. */
+  async count(entries: readonly OwnedAttempt[]): Promise<readonly CountOutcome[]> {
+    const rows = await this.#pool.query<{ number: number; outcome: "gone" | "fenced" }>(
+      "counting attempts",
+      countStatement,
+      [...ownedOffsets(entries), arrayLiteral(entries.map(({ attempt }) => attempt))],
+    );
+    return withExceptions<CountOutcome>("counted", entries.length, rows);
+  }
+
+  /** Counts an attempt of each before it is made, and gives it, whole. `undefined` for one that is done already. One outcome for each, in order. */
   async begin(entries: readonly OwnedOffset[]): Promise<readonly (BegunRetry | undefined | "fenced")[]> {
     const rows = await this.#pool.query<{
       number: number;
@@ -120,8 +138,8 @@ export class Retries {
   /** Forgets messages that are over; of each, whether its position is still the caller's, in order. */
   async end(entries: readonly OwnedOffset[]): Promise<readonly ("over" | "fenced")[]> {
     const rows = await this.#pool.query<{ number: number }>("ending retries", endStatement, ownedOffsets(entries));
-    const held = new Set(rows.map((row) => row.number));
-    return entries.map((_, index) => (held.has(index + 1) ? "over" : "fenced"));
+    const exceptions = rows.map(({ number }) => ({ number, outcome: "fenced" as const }));
+    return withExceptions<"over" | "fenced">("over", entries.length, exceptions);
   }
 
   /**
@@ -166,7 +184,18 @@ export class Retries {
   }
 }
 
-/** A row of sluice.put_off_all: entries are numbered from 1. */
+/** One outcome for all, but for those that the database named: nearly always none. They are numbered from 1. */
+function withExceptions<Outcome>(
+  usual: Outcome,
+  count: number,
+  exceptions: readonly { readonly number: number; readonly outcome: Outcome }[],
+): readonly Outcome[] {
+  const outcomes = new Array<Outcome>(count).fill(usual);
+  for (const { number, outcome } of exceptions) outcomes[number - 1] = outcome;
+  return outcomes;
+}
+
+/** A message for sluice.keep_failures: entries are numbered from 1. */
 function toRow({ owner, message }: OwnedPutOff, index: number): Readonly<Record<string, unknown>> {
   return {
     number: index + 1,

@@ -26,6 +26,7 @@ import suspects from "../../migrations/0025_suspects.sql" with { type: "text" };
 import alike from "../../migrations/0027_alike.sql" with { type: "text" };
 import fences from "../../migrations/0028_fences.sql" with { type: "text" };
 import carefulSteps from "../../migrations/0030_careful_steps.sql" with { type: "text" };
+import failures from "../../migrations/0031_failures.sql" with { type: "text" };
 import burials from "../../migrations/0032_burials.sql" with { type: "text" };
 import leaseOrder from "../../migrations/0033_lease_order.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
@@ -60,6 +61,7 @@ export const migrations: readonly Migration[] = [
   defineMigration("0027_alike", alike),
   defineMigration("0028_fences", fences),
   defineMigration("0030_careful_steps", carefulSteps),
+  defineMigration("0031_failures", failures),
   defineMigration("0032_burials", burials),
   defineMigration("0033_lease_order", leaseOrder),
 ];

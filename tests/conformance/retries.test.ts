@@ -154,3 +154,41 @@ test("[R5] a list of intervals is waited for one after the other, and the dead l
     assert.ok(wait >= 20 * (index + 1) - 1, `${wait} ms before attempt ${index + 2}`);
   await running.close();
 });
+
+test("[R5] an attempt counts when its message is handed over, not while it waits for a place", async () => {
+  await using here = await world();
+  const gate = Promise.withResolvers<void>();
+  const inbox = new Inbox<string>();
+  const held = consumer(steps, {
+    group: "steps",
+    mode: "keyed",
+    concurrency: 1,
+    retry: { attempts: 5, backoff: fixed("20ms") },
+    handler: async (c) => {
+      if (c.attempt === 1) throw new Error("at first");
+      inbox.add(c.value.key);
+      await gate.promise;
+    },
+  });
+  const running = await here.start(app({ consumers: [held] }));
+  await running.sluice.sendBatch(steps, [
+    { key: "a", number: 1 },
+    { key: "b", number: 2 },
+  ]);
+  await inbox.until(1);
+  const rows = await eventually("both are due", async () => {
+    const found = await here.sql<{ key: string; attempt: number; in_hand: boolean }[]>`
+      select key, attempt, in_hand from sluice.retries where in_hand or due < clock_timestamp() order by in_hand`;
+    return found.length === 2 ? found : undefined;
+  });
+  assert.deepEqual(
+    rows.map(({ attempt, in_hand }) => ({ attempt, in_hand })),
+    [
+      { attempt: 1, in_hand: false },
+      { attempt: 2, in_hand: true },
+    ],
+  );
+  assert.deepEqual([rows[1]?.key], inbox.items);
+  gate.resolve();
+  await running.close();
+});

@@ -66,6 +66,6 @@ test("[I21][N2] per key, order holds across failures and a change of owner", asy
 
 test("[I21] the check sees a retry that has lost its key", async () => {
   await using rig = await openRig();
-  await plant(rig.sql, "sluice.put_off_all", ["f.blocks, f.id, f.key,", "f.blocks, f.id, null,"]);
+  await plant(rig.sql, "sluice.keep_failures", ["f.blocks, f.id, f.key,", "f.blocks, f.id, null,"]);
   expect(outOfOrder(await failAndTakeOver(rig))).not.toEqual([]);
 });

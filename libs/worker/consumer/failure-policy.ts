@@ -7,13 +7,14 @@ import type { Answers } from "./answers.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type Failure, failureText, measureOf } from "./failure.ts";
 import { keptMessageAt, lifetimeAt } from "./kept-batch.ts";
+import type { PutOffMessage } from "./put-off-messages.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";
 
 /**
  * What to do about a failed attempt: try again after the delay (the message is put off, and its row says so), go on without
  * the message, stop the partition, or nothing: it is stopped, or another's.
  */
-export type Verdict = { readonly delayMs: number } | "over" | "pause" | "stopped" | "fenced";
+export type Verdict = (PutOffMessage & { readonly delayMs: number }) | "over" | "pause" | "stopped" | "fenced";
 
 /** One handing-over that did not succeed. */
 export interface Attempt {
@@ -75,16 +76,16 @@ export class FailurePolicy {
   async #putOff({ batch, index, attempt, isPutOff }: Attempt, delayMs: number, error: string): Promise<Verdict> {
     const { consumer, keeper } = this.#context;
     const key = keyAt(batch, index);
+    const message = { ...keptMessageAt(batch, index), ...lifetimeAt(batch, index) };
     const outcome = await keeper.putOff({
-      ...keptMessageAt(batch, index),
-      ...lifetimeAt(batch, index),
+      ...message,
       isFirst: !isPutOff,
       attempt,
       delayMs,
       blocks: consumer.mode === "ordered" ? "partition" : key === null ? "nothing" : "key",
       error,
     });
-    if (outcome === "put off") return { delayMs };
+    if (outcome === "put off") return { delayMs, message, attempt };
     // Its transaction was committed after all, and only the answer was lost.
     return outcome === "already" ? "over" : outcome;
   }

@@ -1,4 +1,12 @@
-import type { BegunRetry, OwnedOffset, OwnedPutOff, PutOffOutcome, Retries } from "@sluice/broker";
+import type {
+  BegunRetry,
+  CountOutcome,
+  OwnedAttempt,
+  OwnedOffset,
+  OwnedPutOff,
+  PutOffOutcome,
+  Retries,
+} from "@sluice/broker";
 import { GatheredCalls } from "./gathered-calls.ts";
 
 /** Messages of one statement, whose values go along; and how often one is made. */
@@ -8,12 +16,14 @@ const gathering = { limit: 200, everyMs: 10 };
 export class GatheredRetries {
   readonly retries: Retries;
   readonly puttingOff: GatheredCalls<OwnedPutOff, PutOffOutcome>;
+  readonly counting: GatheredCalls<OwnedAttempt, CountOutcome>;
   readonly beginning: GatheredCalls<OwnedOffset, BegunRetry | undefined | "fenced">;
   readonly ending: GatheredCalls<OwnedOffset, "over" | "fenced">;
 
   constructor(retries: Retries) {
     this.retries = retries;
     this.puttingOff = new GatheredCalls(gathering, (entries) => retries.putOff(entries));
+    this.counting = new GatheredCalls(gathering, (entries) => retries.count(entries));
     this.beginning = new GatheredCalls(gathering, (entries) => retries.begin(entries));
     this.ending = new GatheredCalls(gathering, (entries) => retries.end(entries));
   }

@@ -84,8 +84,8 @@ export class PartitionConsumer implements RedrivenHome {
     this.#fetchOffset = this.#progress.next;
     this.#explicitNext = taken.nextOffset;
     this.#committedNext = taken.nextOffset;
-    const [{ gathered, logger, clock }, { signal }] = [context, this.#abort];
-    const keeper = new RetryKeeper({ gathered, owner: this, logger, clock, signal });
+    const { signal } = this.#abort;
+    const keeper = new RetryKeeper({ ...context, owner: this, signal });
     this.#keeper = keeper;
     this.expiry = new Expiry({ ...context, ...home, letters: keeper, signal });
     this.#runner = new TaskRunner({
@@ -94,7 +94,7 @@ export class PartitionConsumer implements RedrivenHome {
       progress: this.#progress,
       keeper,
       failures: new FailurePolicy({ ...context, ...home, keeper, signal }),
-      clock,
+      clock: context.clock,
       signal,
       rateLimiter: home.rateLimiter,
       lane: home.lane,
@@ -388,8 +388,7 @@ export class PartitionConsumer implements RedrivenHome {
   }
 
   #insist<Result>(what: string, call: () => Promise<Result>): Promise<Result | "stopped"> {
-    const { clock, logger } = this.#context;
-    return insist(what, { clock, logger, signal: this.signal }, call, this.#names());
+    return insist(what, { ...this.#context, signal: this.signal }, call, this.#names());
   }
 
   #names(): { topic: string; group: string; partition: number } {

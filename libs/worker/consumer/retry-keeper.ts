@@ -1,6 +1,7 @@
 import type {
   BegunRetry,
   BuryOutcome,
+  CountOutcome,
   DeadLetter,
   OwnedPosition,
   PutOff,
@@ -44,7 +45,13 @@ export class RetryKeeper {
     return this.#insist("putting a failed message off", ({ puttingOff }) => puttingOff.add({ owner, message }));
   }
 
-  /** Counts an attempt before it is made; `undefined` when the message is done already. */
+  /** Counts an attempt of a message in memory before it is made. */
+  count(offset: number, attempt: number): Promise<CountOutcome | "stopped"> {
+    const { owner } = this.#context;
+    return this.#insist("counting an attempt", ({ counting }) => counting.add({ owner, offset, attempt }));
+  }
+
+  /** Counts an attempt of any other before it is made, and gives it; `undefined` when the message is done already. */
   begin(offset: number): Promise<BegunRetry | undefined | "fenced" | "stopped"> {
     const { owner } = this.#context;
     return this.#insist("beginning a retry", ({ beginning }) => beginning.add({ owner, offset }));

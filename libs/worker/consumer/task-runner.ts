@@ -2,14 +2,13 @@ import type { WaitingRetry } from "@sluice/broker";
 import { type Deferred, deferred } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
 import { keyAt } from "../batch-record.ts";
-import { deliverTogether } from "./batch-delivery.ts";
 import { deliver, type Outcome } from "./delivery.ts";
-import type { Attempt } from "./failure-policy.ts";
-import { TimedGathering } from "./gathering.ts";
-import { keptBatch } from "./kept-batch.ts";
+import type { Attempt, Verdict } from "./failure-policy.ts";
+import { KeyedBatches } from "./keyed-batches.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { OrderedBatches } from "./ordered-batches.ts";
 import { pause } from "./pause.ts";
+import { type PutOffMessage, PutOffMessages } from "./put-off-messages.ts";
 import { RedrivenTask } from "./redriven-owner.ts";
 import { inOrder, neverFinished, type Task, type TaskRunnerContext } from "./task.ts";
 import { Timers } from "./timers.ts";
@@ -18,6 +17,8 @@ import { Timers } from "./timers.ts";
 const prefetchCharacters = 8 * 1_048_576;
 /** Messages of one partition that may wait to be handed over again; with more, nothing new is handed over. */
 export const waitingMessages = 50_000;
+
+const fenced: Outcome = { kind: "fenced" };
 
 /**
  * Takes the records of one partition through the handler, in the order that the consumer's mode asks for, again if need
@@ -31,15 +32,14 @@ export class TaskRunner {
   /** For an ordered consumer with batches. */
   readonly batches: OrderedBatches | undefined;
   /** For a keyed one: what is to be handed over together. */
-  readonly #gathering: TimedGathering<Task> | undefined;
+  readonly #together: KeyedBatches | undefined;
   /** For messages that were put off. */
   readonly #timers: Timers;
   /** Tasks that were begun and are neither over nor put off. */
   #running = 0;
   #buffered = 0;
   #bufferedCharacters = 0;
-  /** Messages that were put off. */
-  #waiting = 0;
+  readonly #putOff: PutOffMessages;
   #isStopped = false;
   /** Aborted when nothing more begins. */
   readonly #stopping = new AbortController();
@@ -54,6 +54,7 @@ export class TaskRunner {
       task instanceof RedrivenTask ? context.onRedriven(task) : this.#begin(task);
     this.queue = new KeyedQueue<Task | RedrivenTask>(concurrency, begin, context.lane);
     this.#timers = new Timers(context.clock);
+    this.#putOff = new PutOffMessages(context.keeper);
     const { batching } = context.consumer;
     if (batching === undefined) return;
     if (this.#isOrdered) {
@@ -64,8 +65,16 @@ export class TaskRunner {
         settle: (batch, index, outcome) => this.#settleInOrder(batch, index, outcome),
       });
     } else {
-      const begin = (tasks: readonly Task[]) => void this.#beginTogether(tasks);
-      this.#gathering = new TimedGathering(batching.size, batching.waitMs, context.clock, begin);
+      this.#together = new KeyedBatches(batching, {
+        ...context,
+        mayBegin: async () => (await context.mayBegin()) && !this.#isStopped,
+        began: (tasks) => {
+          this.#running += tasks;
+        },
+        ended: () => this.#leave(),
+        settle: (task, outcome) => this.#settle(task, outcome),
+        queue: this.queue,
+      });
     }
   }
 
@@ -78,7 +87,9 @@ export class TaskRunner {
   get isFull(): boolean {
     const { prefetch } = this.#context.consumer;
     this.#wantsRoom =
-      this.#buffered >= prefetch || this.#bufferedCharacters >= prefetchCharacters || this.#waiting >= waitingMessages;
+      this.#buffered >= prefetch ||
+      this.#bufferedCharacters >= prefetchCharacters ||
+      this.#putOff.count >= waitingMessages;
     return this.#wantsRoom;
   }
 
@@ -103,7 +114,7 @@ export class TaskRunner {
   stop(): void {
     this.#isStopped = true;
     this.#stopping.abort();
-    this.#gathering?.stop();
+    this.#together?.stop();
     this.#timers.end();
     this.queue.stop();
   }
@@ -143,17 +154,11 @@ export class TaskRunner {
     const { clock, signal, progress } = this.#context;
     const tasks = rows.map((row): Task => {
       progress.done(row.offset);
-      return {
-        key: row.key,
-        offset: row.offset,
-        attempt: row.attempt,
-        characters: 0,
-        record: undefined,
-        isPutOff: true,
-        isAlone: true,
-      };
+      const { key, offset, attempt } = row;
+      const task = { key, offset, attempt, characters: 0, record: undefined, isPutOff: false, isAlone: true };
+      this.#putOff.add(task);
+      return task;
     });
-    this.#waiting = tasks.length;
     if (!this.#isOrdered) for (const task of tasks) this.queue.keepKey(task);
     for (const [index, { inHand, dueInMs }] of rows.entries()) {
       const task = tasks[index] as Task;
@@ -211,7 +216,7 @@ export class TaskRunner {
         this.#leave();
         return;
       }
-      this.#putOff(task);
+      this.#keep(task, next);
       // Nothing runs meanwhile, so a stop need not wait for it.
       this.#leave();
       await pause(this.#context.clock, next.delayMs, this.#context.signal);
@@ -223,30 +228,9 @@ export class TaskRunner {
     this.#leave();
   }
 
-  /** Keyed mode: each task holds its key, so no two of a batch have the same. */
-  async #beginTogether(tasks: readonly Task[]): Promise<void> {
-    if (!(await this.#context.mayBegin()) || this.#isStopped) return;
-    this.#running += tasks.length;
-    const entries = tasks.flatMap(({ record }) => record ?? []);
-    const outcomes = await deliverTogether(this.#context.owner, entries);
-    for (const [at, task] of tasks.entries()) {
-      const outcome = outcomes[at] as Outcome | "alone";
-      if (outcome === "alone") this.#tryAlone(task);
-      else this.#settle(task, outcome);
-    }
-  }
-
-  /** Its batch failed and nobody knows because of whom: it waits for a place again, to be handed over by itself. */
-  #tryAlone(task: Task): void {
-    task.isAlone = true;
-    this.queue.putOff(task);
-    this.queue.resume(task);
-    this.#leave();
-  }
-
   #begin(task: Task): void {
-    if (this.#gathering !== undefined && !task.isAlone && !this.isPaced) {
-      this.#gathering.add(task);
+    if (this.#together !== undefined && !task.isAlone && !this.isPaced) {
+      this.#together.add(task);
       return;
     }
     this.#running += 1;
@@ -281,15 +265,11 @@ export class TaskRunner {
     else this.queue.resume(task);
   }
 
-  /** Hands over a message that was put off: its attempt is counted first. Done when it turns out to be done already. */
+  /** Hands over a message that was put off: its attempt is counted first. */
   async #deliverAgain(task: Task): Promise<Outcome> {
-    const begun = await this.#context.keeper.begin(task.offset);
-    if (begun === undefined) return { kind: "done" };
-    if (begun === "fenced" || begun === "stopped") return { kind: "fenced" };
-    const batch = keptBatch(begun, begun);
-    task.record = { batch, index: 0 };
-    task.attempt = begun.attempt;
-    return await this.#deliver(batch, 0, begun.attempt);
+    const over = await this.#putOff.begin(task);
+    if (over !== undefined || task.record === undefined) return over ?? fenced;
+    return await this.#deliver(task.record.batch, task.record.index, task.attempt);
   }
 
   #deliver(batch: ReadBatch, index: number, attempt: number): Outcome | Promise<Outcome> {
@@ -320,7 +300,7 @@ export class TaskRunner {
     }
     if (typeof next === "object") {
       if (!task.isPutOff) this.#unbuffer(task);
-      this.#putOff(task);
+      this.#keep(task, next);
       this.#timers.after(next.delayMs, () => this.queue.resume(task));
     }
     this.#leave();
@@ -340,20 +320,14 @@ export class TaskRunner {
   }
 
   /** Its row has it from now on: the position may pass it. */
-  #putOff(task: Task): void {
-    task.record = undefined;
-    if (task.isPutOff) return;
-    task.isPutOff = true;
-    task.isAlone = true;
-    this.#waiting += 1;
-    this.#context.progress.done(task.offset);
+  #keep(task: Task, message: PutOffMessage): void {
+    if (!task.isPutOff) this.#context.progress.done(task.offset);
+    this.#putOff.add(task, message);
   }
 
   /** It is over: its row goes. */
   async #forget(task: Task): Promise<void> {
-    const outcome = await this.#context.keeper.end(task.offset);
-    if (outcome === "fenced") this.#context.onFenced();
-    this.#waiting -= 1;
+    if ((await this.#putOff.end(task)) === "fenced") this.#context.onFenced();
   }
 
   #unbuffer(task: Task): void {
@@ -373,7 +347,7 @@ export class TaskRunner {
   async #afterFailure(
     { record, offset, attempt, isPutOff }: Task,
     outcome: Exclude<Outcome, { kind: "done" }>,
-  ): Promise<"over" | "give-up" | { readonly delayMs: number }> {
+  ): Promise<"over" | "give-up" | Exclude<Verdict, string>> {
     // Stopped in the middle: no verdict, no attempt spent; the next owner hands it over again.
     if (this.#context.signal.aborted) return "give-up";
     if (outcome.kind === "fenced" || record === undefined) {

@@ -6,6 +6,7 @@ import type { DeliveryOwner, Outcome } from "./delivery.ts";
 import type { FailurePolicy } from "./failure-policy.ts";
 import type { QueueLane } from "./lane-gate.ts";
 import type { Progress } from "./progress.ts";
+import type { PutOffMessage } from "./put-off-messages.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import type { RedrivenTask } from "./redriven-owner.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";
@@ -49,6 +50,8 @@ export interface Task {
   isAlone: boolean;
   /** Whether it has its turn under the rate limit. */
   hasTurn?: boolean;
+  /** While it is put off and in memory: what its row says. */
+  putOff?: PutOffMessage | undefined;
 }
 
 /** What becomes of a message that saw its process end as often as it may be tried. */

@@ -52,7 +52,7 @@ export const retries: Scenario = {
   name: "messages that fail, and are redriven",
   statements: [
     "broker/put-off",
-    "broker/begin-retries",
+    "broker/count-attempts",
     "broker/end-retries",
     "broker/bury",
     "broker/waiting-redriven",

@@ -129,7 +129,8 @@ export class Crew {
     closeSync(openSync(historyFile, "a"));
     const child = spawn(process.execPath, [join(import.meta.dirname, `${kind}-process.ts`)], {
       env: { ...process.env, SLUICE_CHAOS: JSON.stringify(options) },
-      stdio: ["ignore", log, log],
+      // Held open: a child ends when it closes, however this process ends.
+      stdio: ["pipe", log, log],
     });
     closeSync(log);
     const place: Place = {

@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { chownSync, closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -22,12 +22,14 @@ export class ChaosServer {
   readonly smallDisk: string | undefined;
   /** Why there is no small disk. */
   readonly whyNoSmallDisk: string | undefined;
+  readonly #unmount: (() => Promise<void>) | undefined;
 
-  private constructor(folder: string, server: EmbeddedServer, disk: { path: string } | { why: string }) {
+  private constructor(folder: string, server: EmbeddedServer, disk: SmallDisk | { why: string }) {
     this.#folder = folder;
     this.#server = server;
     this.smallDisk = "path" in disk ? disk.path : undefined;
     this.whyNoSmallDisk = "why" in disk ? disk.why : undefined;
+    this.#unmount = "path" in disk ? disk.unmount : undefined;
   }
 
   static async start(folder: string): Promise<ChaosServer> {
@@ -78,7 +80,7 @@ export class ChaosServer {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server.stop();
-    if (this.smallDisk !== undefined) spawnSync("umount", [join(this.smallDisk, "..")]);
+    await this.#unmount?.();
   }
 }
 
@@ -92,15 +94,30 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function mountSmallDisk(at: string, dataDirectory: string): { path: string } | { why: string } {
+interface SmallDisk {
+  readonly path: string;
+  unmount(): Promise<void>;
+}
+
+function mountSmallDisk(at: string, dataDirectory: string): SmallDisk | { why: string } {
   if (process.platform !== "linux" || process.getuid?.() !== 0)
     return { why: "mounting a small disk takes root on Linux" };
   mkdirSync(at, { recursive: true });
   const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=96m,mode=755", "none", at], { encoding: "utf8" });
   if (mounted.status !== 0) return { why: `a small disk cannot be mounted: ${mounted.stderr.trim()}` };
+  // Unmounts when it is told to, and also when this process ends without a word: then its standard input closes.
+  const keeper = spawn("/bin/sh", ["-c", 'trap "" INT TERM HUP; cat >/dev/null; umount -l "$0"', at], {
+    stdio: ["pipe", "ignore", "inherit"],
+    detached: true,
+  });
+  const ended = new Promise<void>((resolve) => keeper.once("exit", () => resolve()));
+  const unmount = async () => {
+    keeper.stdin?.end();
+    await ended;
+  };
   const path = join(at, "tables");
   mkdirSync(path);
   const owner = statSync(join(dataDirectory));
   chownSync(path, owner.uid, owner.gid);
-  return { path };
+  return { path, unmount };
 }

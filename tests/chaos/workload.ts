@@ -66,8 +66,9 @@ export function isTransactionSender(sender: number): boolean {
   return sender % lanes.perProcess >= lanes.transaction;
 }
 
-/** Reads what a process is told, and makes its clock wrong if it is told to. */
+/** Reads what a process is told, and makes its clock wrong if it is told to. It ends when whoever started it does. */
 export function processOptions(): ProcessOptions {
+  process.stdin.on("close", () => process.exit(70)).resume();
   const options = JSON.parse(process.env["SLUICE_CHAOS"] ?? "{}") as ProcessOptions;
   if (options.clockShiftMs !== 0) shiftClock(options.clockShiftMs);
   return options;

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
-import { connect, type Logger } from "sluice";
+import { connect, guardTransactions, type Logger } from "sluice";
 
 /** An app's own door to Postgres: typed queries in `orm`, and plain SQL for what Sluice's views show. */
 export interface Database {
@@ -39,12 +39,14 @@ export interface DatabaseOptions {
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   await (await connect({ url: options.url, logger: options.logger })).close();
   const name = `${options.name} app ${crypto.randomUUID()}`;
-  const sql = postgres(options.url, {
+  const client = postgres(options.url, {
     max: options.connections ?? 10,
     connect_timeout: 10,
     onnotice: () => undefined,
     connection: { application_name: name, statement_timeout: 10_000 },
   });
+  // A connection that is cut in the middle of a transaction must not end the app.
+  const sql = guardTransactions(client);
   try {
     const files = [new URL("./schema.sql", import.meta.url), ...(options.schema === undefined ? [] : [options.schema])];
     await sql.begin(async (transaction) => {
@@ -56,7 +58,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     throw error;
   }
   return {
-    orm: drizzle(sql),
+    orm: drizzle({ client: sql }),
     sql,
     async isShared() {
       const others = await sql`

@@ -3,7 +3,7 @@ import process from "node:process";
 import { setTimeout as wait } from "node:timers/promises";
 import { HistoryWriter, nowhere, type Run, runsOf, steadyNow } from "@sluice/testkit/checker";
 import postgres from "postgres";
-import { connect, isSluiceError, type SendResult, type Sluice, silentLogger } from "sluice";
+import { connect, guardTransactions, isSluiceError, type SendResult, type Sluice, silentLogger } from "sluice";
 import {
   bulk,
   endAtOnce,
@@ -28,10 +28,7 @@ process.on("SIGTERM", () => {
   isStopping = true;
 });
 
-// The driver of a user's own transactions writes to a socket that is gone, and throws where nobody can catch it; see DESIGN.md.
-process.on("uncaughtException", (error) => {
-  if (!/socket\.write|reading 'write'/.test(error.message)) endAtOnce(error);
-});
+process.on("uncaughtException", endAtOnce);
 
 type SendType = "invoke" | "ok" | "fail" | "info";
 
@@ -99,8 +96,8 @@ async function sendSingles(sluice: Sluice, lane: number): Promise<void> {
 /** A row and a message in one transaction; every tenth one is rolled back on purpose. */
 async function sendInTransactions(sluice: Sluice): Promise<void> {
   const sender = options.number * lanes.perProcess + lanes.transaction;
-  const open = () =>
-    postgres(options.url, { max: 1, onnotice: () => undefined, connection: { application_name: options.name } });
+  const connection = { application_name: options.name };
+  const open = () => guardTransactions(postgres(options.url, { max: 1, onnotice: () => undefined, connection }));
   let sql = open();
   const regret = new Error("rolled back on purpose");
   await pace(singleRate, async (number) => {

@@ -30,7 +30,7 @@ test.each(defects.map((defect) => [defect.name, defect] as const))(
       seed,
       messages: 15_000,
       kinds: defect.kinds,
-      pauseMs: 300,
+      pauseMs: defect.pauseMs ?? 300,
       lagDeadlineMs: 2_000,
       defect,
     });

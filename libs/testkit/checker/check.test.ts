@@ -262,6 +262,17 @@ test("[I13] what lies above a position that stands still is lag; what it has pas
   expect(checkHistory([...withLag(history, 10, 9), waiting]).findings).toEqual([]);
 });
 
+test("[I14] what no position has passed may be unhandled, if the history knows positions of the group", () => {
+  const history = goodHistory(5).filter((one) => one.op !== "poll" || one.group !== "together");
+  const found = (more: readonly Operation[]) =>
+    new Set(checkHistory([...history, ...more]).findings.map(({ name }) => name));
+  expect(found([])).toEqual(new Set(["unseen"]));
+  const common = { process: "c", time: 0, group: "together", epoch: 1, owner: "c", done: [] };
+  const taken = { ...common, op: "position", kind: "take", from: 0, to: 0 } as const;
+  expect(found([0, 1, 2].map((partition) => ({ ...taken, partition })))).toEqual(new Set());
+  expect(found([{ ...taken, partition: 0 }])).toEqual(new Set());
+});
+
 test("a history of several processes is read from files, in the order of time, without a line that was cut", () => {
   const folder = mkdtempSync(join(tmpdir(), "sluice-history-"));
   try {

@@ -3,13 +3,17 @@ import { ByKey } from "./columns.ts";
 import type { Known, KnownGroup } from "./known.ts";
 import { historyKeys, keyOf, type Operations, type PositionOperation } from "./operation.ts";
 
-/** What a group's position has passed was handled: all of the log, where the history knows no position (invariant 14). */
+/**
+ * What a group's position has passed was handled (invariant 14): nothing of a partition whose position never moved, and all of the log where the
+ * history knows none of the group's positions.
+ */
 export function* unseen({ groups, log }: Known): Iterable<Anomaly> {
   for (const [group, { declared, handled, reached }] of groups) {
     if (declared.isTransactional) continue;
     for (const partition of declared.partitions) {
       const { start, end } = log.of(partition);
-      for (let offset = start; offset < (reached.get(partition) ?? end); offset++) {
+      const passed = reached.get(partition) ?? (reached.size > 0 ? start : end);
+      for (let offset = start; offset < passed; offset++) {
         if (handled.of(partition).get(offset) < 1)
           yield { name: "unseen", text: `${place(partition, offset)} was never handled by ${group}` };
       }

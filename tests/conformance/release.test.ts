@@ -130,8 +130,9 @@ for (const mode of ["keyed", "shared"] as const) {
     await inbox.until(50);
     await workedOff(here, { logger });
     await running.sluice.sendBatch(load, count(3));
-    await eventually("the others have reserved", async () => {
-      const [row] = await here.sql`select next_at > clock_timestamp() + interval '90 minutes' as far from sluice.pace`;
+    // How many have asked for a turn by then is up to who of the two members got them.
+    await eventually("the next turn is an hour away", async () => {
+      const [row] = await here.sql`select next_at > clock_timestamp() + interval '30 minutes' as far from sluice.pace`;
       return row?.["far"] === true ? true : undefined;
     });
     assert.ok(inbox.items.length <= 51);

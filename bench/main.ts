@@ -9,16 +9,18 @@ import { stageBatch, stageRowByRow } from "./delivery/stage.ts";
 import { failover, failoverKinds } from "./failover/failover.ts";
 import { Floors } from "./floors.ts";
 import { consume, read } from "./log/consume.ts";
-import { heldTransaction, latency } from "./log/latency.ts";
-import { type LogBench, openLogBench, sendBatch, sendMany, sendOne, sendSixteen } from "./log/send.ts";
+import { heldTransaction } from "./log/held-transaction.ts";
+import { latency } from "./log/latency.ts";
+import { keyedSends, type LogBench, openLogBench, sendBatch, sendMany, sendOne, sendSixteen } from "./log/send.ts";
 import type { Result, Spell } from "./measure.ts";
 import { openBenchServer } from "./server.ts";
 
 const logBenches: Readonly<Record<string, (bench: LogBench) => Promise<Result>>> = {
   "send-1": sendOne,
-  "send-16": sendSixteen,
-  "send-256": sendMany,
-  "send-batch": sendBatch,
+  "send-16": (bench) => sendSixteen(bench),
+  "send-256": (bench) => sendMany(bench),
+  "send-batch": (bench) => sendBatch(bench),
+  ...keyedSends,
   read,
   consume,
   latency,
@@ -78,7 +80,7 @@ if (unknown.length > 0 || !(Number(values.scale) > 0)) {
   process.exit(64);
 }
 
-await using server = await openBenchServer();
+await using server = await openBenchServer(process.env["DATABASE_URL"]);
 if (!values.json)
   console.log(`Postgres ${server.version}, lz4 ${server.hasLz4 ? "yes" : "no"}, fsync and synchronous_commit on`);
 const bench = await openLogBench(server, new Floors(server.sql), Number(values.scale));

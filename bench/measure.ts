@@ -65,22 +65,17 @@ export function percentiles(latenciesMs: Float64Array): { p50Ms: number; p99Ms: 
   return { p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
-/** Both sides in turn, several rounds, so that what else the machine does hits both; the median of each. */
+/**
+ * Both sides in turn, several rounds, so that what else the machine does hits both: the round whose ratio is the median. A
+ * round is compared with itself, for a shared machine changes its pace between two of them.
+ */
 export async function compare(
   rounds: number,
   ours: () => Promise<Measurement>,
   floor: () => Promise<Measurement>,
 ): Promise<{ ours: Measurement; floor: Measurement }> {
-  const oursRounds: Measurement[] = [];
-  const floorRounds: Measurement[] = [];
-  for (let round = 0; round < rounds; round += 1) {
-    floorRounds.push(await floor());
-    oursRounds.push(await ours());
-  }
-  return { ours: median(oursRounds), floor: median(floorRounds) };
-}
-
-function median(measurements: readonly Measurement[]): Measurement {
-  const sorted = [...measurements].sort((a, b) => a.rate - b.rate);
-  return sorted[Math.floor(sorted.length / 2)] as Measurement;
+  const pairs: { readonly ours: Measurement; readonly floor: Measurement }[] = [];
+  for (let round = 0; round < rounds; round += 1) pairs.push({ floor: await floor(), ours: await ours() });
+  pairs.sort((a, b) => a.ours.rate / a.floor.rate - b.ours.rate / b.floor.rate);
+  return pairs[Math.floor(pairs.length / 2)] as (typeof pairs)[number];
 }

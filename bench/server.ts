@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import postgres from "postgres";
@@ -15,13 +15,15 @@ export interface BenchServer {
 }
 
 /**
- * The server of `DATABASE_URL`, in a new database that is dropped afterwards; without it a fresh embedded one. Refuses to
+ * The server at `given`, in a new database that is dropped afterwards; without it a fresh embedded one. Refuses to
  * measure a server that does not sync before it answers.
  *
  * @param suffix of the database's name, for a second one
  */
-export async function openBenchServer(given = process.env["DATABASE_URL"], suffix = ""): Promise<BenchServer> {
+export async function openBenchServer(given: string | undefined, suffix = ""): Promise<BenchServer> {
   const folder = given === undefined ? await mkdtemp(join(tmpdir(), "sluice-bench-")) : undefined;
+  // Run by root, the server belongs to another user, who must be able to get in.
+  if (folder !== undefined) await chmod(folder, 0o755);
   const embedded = folder === undefined ? undefined : await startEmbedded({ dataDirectory: join(folder, "postgres") });
   const adminUrl = given ?? embedded?.url ?? "";
   const admin = postgres(adminUrl, { max: 1, onnotice: () => undefined });

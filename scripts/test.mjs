@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSyn
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as wait } from "node:timers/promises";
 import { ensureInstalled, findBun, findDeno, onStopSignal, Refusal, root, run } from "./toolchain.mjs";
 
 const patterns = process.argv.slice(2);
@@ -23,8 +24,10 @@ await run(async () => {
     console.error(`\n${signal}: stopping`);
     for (const child of running) endGroup(child);
   });
+  const before = dataOfRoot();
   try {
     await runSteps(tools, temporary);
+    await checkLeftovers(before);
   } finally {
     rmSync(temporary, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
@@ -55,6 +58,25 @@ async function runSteps(tools, temporary) {
   } finally {
     await server.stop();
   }
+}
+
+/**
+ * Where root's embedded servers keep their data when the folder they were given is closed to the user they run as. Whoever
+ * deletes that folder afterwards does not delete these, and half a gigabyte a run fills a disk before anybody looks.
+ */
+function dataOfRoot() {
+  const folder = "/var/lib/sluice";
+  return existsSync(folder) ? readdirSync(folder) : [];
+}
+
+async function checkLeftovers(before) {
+  if (interrupted || process.getuid?.() !== 0) return;
+  announce("nothing left behind");
+  const left = () => dataOfRoot().filter((name) => !before.includes(name));
+  // Another run beside this one may have some for a moment.
+  for (let seconds = 0; left().length > 0 && seconds < 10; seconds++) await wait(1000);
+  if (left().length > 0) console.error(`these were left in /var/lib/sluice: ${left().join(", ")}`);
+  record("nothing left behind", { passed: left().length > 0 ? 0 : 1, failed: left().length > 0 ? 1 : 0, skipped: 0 });
 }
 
 async function runOnOtherPostgres(tools, environment, command, temporary) {

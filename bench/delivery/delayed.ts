@@ -1,5 +1,5 @@
 import { type App, app, connect, consumer, type Sluice, silentLogger } from "sluice";
-import { benchTopic, type LogBench, result, rounded } from "../log/send.ts";
+import { keyedTopic, type LogBench, result, rounded } from "../log/send.ts";
 import { compare, type Measurement, measureCalls, type Result } from "../measure.ts";
 import { payload, payloads } from "../payload.ts";
 import { type BenchServer, openBenchServer } from "../server.ts";
@@ -35,7 +35,7 @@ interface Side extends AsyncDisposable {
 
 async function openSide(bench: LogBench, suffix: string): Promise<Side> {
   const server = await openBenchServer(bench.server.url, suffix);
-  const sluice = await connect({ url: server.url, topics: [benchTopic], logger: silentLogger });
+  const sluice = await connect({ url: server.url, topics: [keyedTopic], logger: silentLogger });
   const side: Side = {
     server,
     sluice,
@@ -44,7 +44,7 @@ async function openSide(bench: LogBench, suffix: string): Promise<Side> {
     app: app({
       name: "live",
       consumers: [
-        consumer(benchTopic, {
+        consumer(keyedTopic, {
           group: "live",
           handler: () => {
             side.seen += 1;
@@ -58,7 +58,7 @@ async function openSide(bench: LogBench, suffix: string): Promise<Side> {
       await server[Symbol.asyncDispose]();
     },
   };
-  await sluice.sendBatch(benchTopic, payloads(1_000));
+  await sluice.sendBatch(keyedTopic, payloads(1_000));
   return side;
 }
 
@@ -67,7 +67,7 @@ async function delay({ sql }: BenchServer, count: number): Promise<void> {
   for (let made = 0; made < count; made += insertedTogether) {
     const together = Math.min(insertedTogether, count - made);
     const value = JSON.stringify(payload());
-    await sql`select length(sluice.delayed_insert((select topic from sluice.topic where name = 'bench'), m.messages, null,
+    await sql`select length(sluice.delayed_insert((select topic from sluice.topic where name = 'bench-keyed'), m.messages, null,
         ${3_600_000 + Math.floor((made / count) * 86_400_000)}::bigint, false))
       from (select json_agg(json_build_object('partition', n % 8, 'key', gen_random_uuid(), 'value', ${value}::text::json, 'attributes', null))
         as messages from generate_series(1, ${together}::integer) as n) m`;
@@ -83,7 +83,7 @@ async function live(side: Side, count: number): Promise<Measurement> {
   const values = payloads(count);
   const wanted = side.seen + count;
   const began = performance.now();
-  await measureCalls(callers, count, 1, (index) => side.sluice.send(benchTopic, values[index] ?? payload()));
+  await measureCalls(callers, count, 1, (index) => side.sluice.send(keyedTopic, values[index] ?? payload()));
   await until(side, wanted);
   const rate = count / ((performance.now() - began) / 1_000);
   await running.close();
@@ -102,6 +102,6 @@ async function until(side: Side, wanted: number): Promise<void> {
 
 async function sent({ server }: Side): Promise<number> {
   const [row] = await server.sql<{ total: number }[]>`
-    select sum(end_offset)::integer as total from sluice.partitions where topic = 'bench'`;
+    select sum(end_offset)::integer as total from sluice.partitions where topic = 'bench-keyed'`;
   return row?.total ?? 0;
 }

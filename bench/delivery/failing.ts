@@ -1,5 +1,5 @@
 import { app, consumer, fixed, silentLogger } from "sluice";
-import { benchTopic, type LogBench, result, rounded } from "../log/send.ts";
+import { keyedTopic, type LogBench, result, rounded } from "../log/send.ts";
 import { compare, type Measurement, type Result } from "../measure.ts";
 import { payloads } from "../payload.ts";
 
@@ -12,7 +12,7 @@ export async function failing(bench: LogBench): Promise<Result> {
   const { sluice, server } = bench;
   await server.sql`truncate floor_row`;
   for (let sent = 0; sent < count; sent += 10_000) {
-    await Promise.all(Array.from({ length: 10 }, () => sluice.sendBatch(benchTopic, payloads(1_000))));
+    await Promise.all(Array.from({ length: 10 }, () => sluice.sendBatch(keyedTopic, payloads(1_000))));
   }
   await server.sql`vacuum analyze`;
   let round = 0;
@@ -31,14 +31,14 @@ export async function failing(bench: LogBench): Promise<Result> {
 /** Until every message that does not fail at first has been handled; the others follow after their backoff. */
 async function consumeAll({ server }: LogBench, group: string, failEvery: number): Promise<Measurement> {
   const [total] = await server.sql<{ end: string }[]>`
-    select sum(end_offset) as end from sluice.partitions where topic = 'bench'`;
+    select sum(end_offset) as end from sluice.partitions where topic = 'bench-keyed'`;
   const wanted = Number(total?.end);
   const done = Promise.withResolvers<void>();
   let [first, again] = [0, 0];
   const definition = app({
     name: group,
     consumers: [
-      consumer(benchTopic, {
+      consumer(keyedTopic, {
         group,
         mode: "keyed",
         retry: { attempts: 5, backoff: fixed("100ms") },

@@ -1,5 +1,5 @@
 import type postgres from "postgres";
-import { benchTopic, type LogBench, result, rounded } from "../log/send.ts";
+import { keyedTopic, type LogBench, result, rounded } from "../log/send.ts";
 import { compare, type Measurement, measureCalls, type Result } from "../measure.ts";
 import { type Payload, payloads } from "../payload.ts";
 
@@ -31,7 +31,7 @@ async function measureOutbox(bench: LogBench, name: string, callers: number, cou
   const { ours, floor } = await compare(
     5,
     async (): Promise<Measurement> => {
-      const measured = await transactions((tx, value) => sluice.send(benchTopic, value, { tx }));
+      const measured = await transactions((tx, value) => sluice.send(keyedTopic, value, { tx }));
       const [row] = await server.sql<{ queued: number }[]>`select count(*)::integer as queued from sluice.outbox`;
       if (row?.queued !== count) throw new Error(`${row?.queued} of ${count} messages are in the outbox`);
       return measured;

@@ -1,5 +1,5 @@
 import { app, consumer, silentLogger } from "sluice";
-import { benchTopic, type LogBench, result, rounded } from "../log/send.ts";
+import { keyedTopic, type LogBench, result, rounded } from "../log/send.ts";
 import { compare, type Measurement, type Result } from "../measure.ts";
 import { payloads } from "../payload.ts";
 
@@ -25,7 +25,7 @@ async function fill({ sluice, floors, server }: LogBench, count: number): Promis
   await floors.copy(count);
   for (let sent = 0; sent < count; sent += 10_000) {
     await Promise.all(
-      Array.from({ length: Math.min(10, (count - sent) / 1_000) }, () => sluice.sendBatch(benchTopic, payloads(1_000))),
+      Array.from({ length: Math.min(10, (count - sent) / 1_000) }, () => sluice.sendBatch(keyedTopic, payloads(1_000))),
     );
   }
   await server.sql`vacuum analyze`;
@@ -37,7 +37,7 @@ async function shareAll(bench: LogBench, group: string, count: number): Promise<
   const definition = app({
     name: group,
     consumers: [
-      consumer(benchTopic, {
+      consumer(keyedTopic, {
         group,
         mode: "shared",
         handler: (c) => {

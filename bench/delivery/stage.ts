@@ -1,6 +1,6 @@
 import { integer, pgTable, text } from "drizzle-orm/pg-core";
 import { type AnyTopic, app, type Stage, silentLogger, stage, topic } from "sluice";
-import { benchTopic, type LogBench, result, rounded } from "../log/send.ts";
+import { keyedTopic, type LogBench, result, rounded } from "../log/send.ts";
 import { compare, type Measurement, measureCalls, type Result } from "../measure.ts";
 import { payloadSchema, payloads } from "../payload.ts";
 
@@ -20,7 +20,7 @@ export async function stageRowByRow(bench: LogBench): Promise<Result> {
     () =>
       runStage(bench, count, (group) =>
         stage({
-          from: benchTopic,
+          from: keyedTopic,
           to: stagedTopic,
           group,
           map: async (c) => {
@@ -43,7 +43,7 @@ export async function stageBatch(bench: LogBench): Promise<Result> {
     () =>
       runStage(bench, count, (group) =>
         stage({
-          from: benchTopic,
+          from: keyedTopic,
           to: stagedTopic,
           group,
           mapBatch: async (inputs, tx) => {
@@ -62,7 +62,7 @@ export async function stageBatch(bench: LogBench): Promise<Result> {
 async function prepare({ sluice, server }: LogBench, count: number): Promise<void> {
   await server.sql`create table if not exists staged_row (id text not null, partition integer not null)`;
   for (let sent = 0; sent < count; sent += 1_000)
-    await sluice.sendBatch(benchTopic, payloads(Math.min(1_000, count - sent)));
+    await sluice.sendBatch(keyedTopic, payloads(Math.min(1_000, count - sent)));
   await server.sql`vacuum analyze`;
 }
 
@@ -70,7 +70,7 @@ async function runStage({ server }: LogBench, count: number, declare: (group: st
   runs += 1;
   const group = `stage-${runs}`;
   await server.sql`truncate staged_row`;
-  const total = await endOf(server.sql, benchTopic);
+  const total = await endOf(server.sql, keyedTopic);
   const before = await endOf(server.sql, stagedTopic);
   const running = await app({ name: group, stages: [declare(group)] }).start({ url: server.url, logger: silentLogger });
   const began = performance.now();

@@ -1,7 +1,7 @@
 import { app, consumer, silentLogger } from "sluice";
 import { compare, type Measurement, type Result } from "../measure.ts";
 import { payloads } from "../payload.ts";
-import { benchTopic, type LogBench, result, rounded } from "./send.ts";
+import { keyedTopic, type LogBench, result, rounded } from "./send.ts";
 
 /** The whole log, decoded and checked, against SELECT of as many rows by a cursor. */
 export async function read(bench: LogBench): Promise<Result> {
@@ -38,12 +38,12 @@ export async function consume(bench: LogBench): Promise<Result> {
 /** Empties both sides and fills them alike; gives the log's ends before. */
 async function fill({ sluice, floors, server }: LogBench, count: number): Promise<readonly number[]> {
   const rows = await server.sql<{ end_offset: string }[]>`
-    select end_offset from sluice.partitions where topic = 'bench' order by partition`;
+    select end_offset from sluice.partitions where topic = 'bench-keyed' order by partition`;
   await floors.truncate();
   await floors.copy(count);
   for (let sent = 0; sent < count; sent += 10_000) {
     await Promise.all(
-      Array.from({ length: Math.min(10, (count - sent) / 1_000) }, () => sluice.sendBatch(benchTopic, payloads(1_000))),
+      Array.from({ length: Math.min(10, (count - sent) / 1_000) }, () => sluice.sendBatch(keyedTopic, payloads(1_000))),
     );
   }
   await server.sql`vacuum analyze`;
@@ -54,7 +54,7 @@ async function readAll({ sluice }: LogBench, from: readonly number[], count: num
   let seen = 0;
   const began = performance.now();
   for (const [partition, offset] of from.entries()) {
-    for await (const records of sluice.read(benchTopic, { partition, from: offset })) {
+    for await (const records of sluice.read(keyedTopic, { partition, from: offset })) {
       for (const record of records) if (record.value.id !== "") seen += 1;
     }
   }
@@ -68,7 +68,7 @@ async function consumeAll(
   count: number,
 ): Promise<Measurement & { grownBytes: number }> {
   const [total] = await bench.server.sql<{ end: string }[]>`
-    select sum(end_offset) as end from sluice.partitions where topic = 'bench'`;
+    select sum(end_offset) as end from sluice.partitions where topic = 'bench-keyed'`;
   const wanted = Number(total?.end);
   const done = Promise.withResolvers<void>();
   let seen = 0;
@@ -80,7 +80,7 @@ async function consumeAll(
   const definition = app({
     name: group,
     consumers: [
-      consumer(benchTopic, {
+      consumer(keyedTopic, {
         group,
         handler: (c) => {
           if (c.value.id !== "") seen += 1;

@@ -1,8 +1,8 @@
 import postgres from "postgres";
 import { app, consumer, silentLogger } from "sluice";
 import { type Measurement, percentiles, type Result } from "../measure.ts";
-import { type Payload, payload, payloads } from "../payload.ts";
-import { benchTopic, type LogBench, result, rounded } from "./send.ts";
+import { type Payload, payload } from "../payload.ts";
+import { benchTopic, type LogBench } from "./send.ts";
 
 /** Send to handler at 100 messages a second, against INSERT and NOTIFY in one transaction to a listener; in turn, five rounds. */
 export async function latency(bench: LogBench): Promise<Result> {
@@ -75,64 +75,4 @@ async function paced(
   }
   await Promise.all(steps);
   return { rate: count / ((performance.now() - began) / 1_000), ...percentiles(latencies) };
-}
-
-/** Sending and consuming with a transaction held open elsewhere, against the same without. */
-export async function heldTransaction(bench: LogBench): Promise<Result> {
-  const seconds = Math.max(5, Math.round(60 * bench.scale));
-  const without = await sendAndConsume(bench, "free", seconds);
-  const holder = postgres(bench.server.url, { max: 1, onnotice: () => undefined });
-  const release = Promise.withResolvers<void>();
-  const held = Promise.withResolvers<void>();
-  // It has written, so it has a transaction number, and its snapshot keeps every dead row from being removed.
-  const holding = holder.begin("isolation level repeatable read", async (sql) => {
-    await sql`insert into floor_row (value) values ('{}')`;
-    held.resolve();
-    await release.promise;
-  });
-  await held.promise;
-  const withHeld = await sendAndConsume(bench, "held", seconds);
-  release.resolve();
-  await holding;
-  await holder.end();
-  return result(
-    "held-transaction",
-    withHeld,
-    { name: `${seconds} s without`, ...without },
-    ">= 0.95",
-    (ratio) => ratio >= 0.95,
-  );
-}
-
-async function sendAndConsume(bench: LogBench, name: string, seconds: number): Promise<Measurement> {
-  let seen = 0;
-  const definition = app({
-    name,
-    consumers: [
-      consumer(benchTopic, {
-        group: `${name}-${process.pid}`,
-        start: "latest",
-        handler: () => {
-          seen += 1;
-        },
-      }),
-    ],
-  });
-  const running = await definition.start({ url: bench.server.url, logger: silentLogger });
-  const began = performance.now();
-  const until = began + seconds * 1_000;
-  let sent = 0;
-  const values = payloads(rounded(10_000, bench));
-  await Promise.all(
-    Array.from({ length: 64 }, async () => {
-      while (performance.now() < until) {
-        sent += 1;
-        await bench.sluice.send(benchTopic, values[sent % values.length] as (typeof values)[number]);
-      }
-    }),
-  );
-  while (seen < sent) await new Promise((resolve) => setTimeout(resolve, 1));
-  const rate = sent / ((performance.now() - began) / 1_000);
-  await running.close();
-  return { rate };
 }

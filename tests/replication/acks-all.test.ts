@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import postgres from "postgres";
@@ -16,6 +16,8 @@ let sluice: Sluice;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "sluice-acks-"));
+  // Run by root, the server belongs to another user, who must be able to get in.
+  await chmod(folder, 0o755);
   server = await startEmbedded({ dataDirectory: join(folder, "postgres") });
   sql = postgres(server.url, { max: 2, onnotice: () => undefined });
   sluice = await connect({ url: server.url, topics: [letters], logger: silentLogger });

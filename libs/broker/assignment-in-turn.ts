@@ -1,4 +1,4 @@
-import type { TopicShare } from "./assignment.ts";
+import type { TopicShare } from "./topic-share.ts";
 
 /**
  * Kafka's RangeAssignor: within each topic, the first member gets the first partitions, and so on; where they do not go up evenly, the

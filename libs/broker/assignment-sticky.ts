@@ -1,4 +1,4 @@
-import type { TopicShare } from "./assignment.ts";
+import type { TopicShare } from "./topic-share.ts";
 
 /**
  * Shares one topic out so that members differ by at most one, and a position stays where it is unless that would break the balance

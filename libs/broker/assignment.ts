@@ -1,5 +1,6 @@
 import { assignRange, assignRoundRobin } from "./assignment-in-turn.ts";
 import { assignTopicSticky } from "./assignment-sticky.ts";
+import type { AssignablePosition, TopicShare } from "./topic-share.ts";
 
 /**
  * How a group's partitions are given to its members, by Kafka's names. `"sticky"`: evenly per topic, and each stays where it is unless
@@ -7,16 +8,6 @@ import { assignTopicSticky } from "./assignment-sticky.ts";
  * all partitions of all topics of the group in one list, in turn.
  */
 export type Assignment = "sticky" | "range" | "round-robin";
-
-/** A partition that a group must have an owner for. */
-export interface AssignablePosition {
-  readonly position: number;
-  readonly topic: number;
-  /** Who took it last; may be gone. */
-  readonly owner: number | null;
-  /** Positions of a topic that have the same one go to one member: the lanes of a partition. Default: each by itself. */
-  readonly bundle?: number;
-}
 
 /** A member that takes part in the group for a topic: it lives, or is awaited back. */
 export interface LiveSubscription {
@@ -28,14 +19,6 @@ export interface LiveSubscription {
   readonly assignment?: Assignment;
   /** The name that it keeps over a restart; its number is another then. Default: none. */
   readonly staticId?: string | null;
-}
-
-/** What one topic of a group has to share out: bundles by the position that stands for each, in order, and who may have them. */
-export interface TopicShare {
-  readonly topic: number;
-  readonly positions: readonly AssignablePosition[];
-  /** Static members by name, then the others by number: a restart of a static one changes nothing. */
-  readonly members: readonly number[];
 }
 
 /**

@@ -1,16 +1,17 @@
 import { SluiceError } from "@sluice/kernel";
 import { arrayLiteral, type Pool, textArrayLiteral } from "@sluice/store";
-import type { AssignablePosition, Assignment, LiveSubscription } from "./assignment.ts";
+import type { Assignment, LiveSubscription } from "./assignment.ts";
 import { type DeadLetter, deadLetterParameters } from "./dead-letter.ts";
+import { groupNumber } from "./group-number.ts";
 import { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
 import addDeadLetterStatement from "./sql/add-dead-letter.sql" with { type: "text" };
 import commitStatement from "./sql/commit-positions.sql" with { type: "text" };
 import ensurePositionsStatement from "./sql/ensure-positions.sql" with { type: "text" };
 import positionsStatement from "./sql/group-positions.sql" with { type: "text" };
-import joinStatement from "./sql/join-group.sql" with { type: "text" };
 import subscriptionsStatement from "./sql/live-subscriptions.sql" with { type: "text" };
 import releaseStatement from "./sql/release-position.sql" with { type: "text" };
 import takeStatement from "./sql/take-position.sql" with { type: "text" };
+import type { AssignablePosition } from "./topic-share.ts";
 
 /** A group's position in a partition, with the partition it is about. */
 export interface GroupPosition extends AssignablePosition {
@@ -75,10 +76,7 @@ export class Groups {
    */
   async join(name: string, topic: number, start: string): Promise<number> {
     const what = `joining group ${name}`;
-    // Someone else's insert may be invisible to the statement that lost against it: then the second look sees it.
-    const rows = await this.#pool.query<{ group: number }>(what, joinStatement, [name]);
-    const group = (rows[0] ?? (await this.#pool.query<{ group: number }>(what, joinStatement, [name]))[0])?.group;
-    if (group === undefined) throw new SluiceError("INTERNAL", `${what}: it has no number`);
+    const group = await groupNumber(this.#pool, what, name);
     await this.#pool.query(what, ensurePositionsStatement, [group, topic, start]);
     return group;
   }

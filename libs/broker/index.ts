@@ -1,12 +1,10 @@
 export {
-  type AssignablePosition,
   type Assignment,
   assign,
-  assignmentInForce,
   type LiveSubscription,
 } from "./assignment.ts";
 export { DatabaseClock } from "./database-clock.ts";
-export type { DeadLetter } from "./dead-letter.ts";
+export type { DeadLetter, DeadLetterReason } from "./dead-letter.ts";
 export {
   type DeadLetterFilter,
   type DeadLetterPage,
@@ -16,7 +14,7 @@ export {
 } from "./dead-letters.ts";
 export { type DelayedMessages, Delays, insertDelayed, recallDelayed } from "./delays.ts";
 export { Doorbell, parseRing, type Ring } from "./doorbell.ts";
-export { assertDuty, Duty, type DutyOptions, type DutyRound, duties } from "./duty.ts";
+export { assertDuty, Duty, type DutyOptions, type DutyRound } from "./duty.ts";
 export { forgetExpired, forgetMarks, forgetMoves, refreshDepths } from "./forget.ts";
 export {
   GroupAdministration,
@@ -53,14 +51,14 @@ export {
   subscribe,
   unsubscribe,
 } from "./members.ts";
-export { multirangeText, type OffsetRange, parseMultirange } from "./offset-range.ts";
+export type { OffsetRange } from "./offset-range.ts";
 export { Pace } from "./pace.ts";
 export { PassedOver, type SharedPass } from "./passed-over.ts";
 export { type GroupPartition, pausedPartitions } from "./paused-partitions.ts";
 export { type OwnedPosition, type RedrivenMessage, RedrivenMessages, type SettleOutcome } from "./redriven.ts";
 export { type GroupMode, type Registration, registerConsumer } from "./registration.ts";
 export { Relay } from "./relay.ts";
-export { inboxChannel, type KeptReply, Replies, type Reply, type ReplyFailure, repliesJson } from "./replies.ts";
+export { inboxChannel, type KeptReply, Replies, type Reply, repliesJson } from "./replies.ts";
 export { requireGroup } from "./require-group.ts";
 export { retentionBounds, trimTopics } from "./retention.ts";
 export {

@@ -1,6 +1,6 @@
 import { SluiceError } from "@sluice/kernel";
 import type { Pool } from "@sluice/store";
-import joinStatement from "./sql/join-group.sql" with { type: "text" };
+import { groupNumber } from "./group-number.ts";
 import registerStatement from "./sql/register-consumer.sql" with { type: "text" };
 
 /** How a group works on a topic: partitions have owners, members lease ranges, or each member reads everything. */
@@ -23,10 +23,7 @@ export interface Registration {
 export async function registerConsumer(pool: Pool, registration: Registration): Promise<number> {
   const { group: name, topic, mode, isProtected } = registration;
   const what = `joining group ${name}`;
-  // Someone else's insert may be invisible to the statement that lost against it: then the second look sees it.
-  const rows = await pool.query<{ group: number }>(what, joinStatement, [name]);
-  const group = (rows[0] ?? (await pool.query<{ group: number }>(what, joinStatement, [name]))[0])?.group;
-  if (group === undefined) throw new SluiceError("INTERNAL", `${what}: it has no number`);
+  const group = await groupNumber(pool, what, name);
   const registered = await pool.query<{ mode: GroupMode }>(what, registerStatement, [
     group,
     topic.number,

@@ -1,7 +1,9 @@
 import { SluiceError } from "@sluice/kernel";
 import type { Pool, StatementParameter, StatementRow } from "./pool.ts";
-import type { lockClass } from "./session.ts";
 import letDutyGo from "./sql/let-duty-go.sql" with { type: "text" };
+
+/** What a process's membership stands for, by the classes of the advisory locks in migrations/0001_log.sql. */
+export const lockClass = { owner: 1936487684, member: 1936487685, duty: 1936487686 } as const;
 
 /**
  * What a process's membership hangs on: a session and its locks, or where there is none, the lease of its row. While it is open, the

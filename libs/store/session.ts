@@ -3,11 +3,8 @@ import type postgres from "postgres";
 import { connectClient, keepAlive } from "./client.ts";
 import { withDeadline } from "./deadline.ts";
 import { explain, type StatementParameter, type StatementRow } from "./pool.ts";
-import type { Presence } from "./presence.ts";
+import { lockClass, type Presence } from "./presence.ts";
 import { type Asked, Silence } from "./silence.ts";
-
-/** The advisory lock classes of migrations/0001_log.sql that sessions hold. */
-export const lockClass = { owner: 1936487684, member: 1936487685, duty: 1936487686 } as const;
 
 const openingMs = 10_000;
 

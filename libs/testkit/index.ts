@@ -3,7 +3,9 @@ export { dumpSchema } from "./dump-schema.ts";
 export { eventually } from "./eventually.ts";
 export * from "./history.ts";
 export { type Pgbouncer, type PgbouncerOptions, pgbouncerMissing, startPgbouncer } from "./pgbouncer.ts";
+export type { HeldStatement, StatementMatch } from "./proxy-faults.ts";
 export { type Random, seeded } from "./random.ts";
-
 export { testServer } from "./server.ts";
-export { type FaultyProxy, type HeldStatement, type StatementMatch, startProxy } from "./tcp-proxy.ts";
+export { isAppend, isCommit } from "./statement-matches.ts";
+export { type FaultyProxy, startProxy } from "./tcp-proxy.ts";
+export { type TemporaryFolder, temporaryFolder } from "./temporary-folder.ts";

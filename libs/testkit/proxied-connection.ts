@@ -9,7 +9,7 @@ import {
   parsedBy,
   StatementTracker,
 } from "./postgres-frames.ts";
-import type { Faults } from "./tcp-proxy.ts";
+import type { Faults } from "./proxy-faults.ts";
 
 /** Messages that run nothing by themselves: Parse, Bind, Describe, Close. */
 const preparing: ReadonlySet<string> = new Set(["P", "B", "D", "C"]);

@@ -257,15 +257,15 @@ export class Worker {
       const home = { partition: position.partition, position: position.position, epoch: taken.epoch };
       const runner =
         joined.stage === undefined ? undefined : new StageRunner(joined.stage, { ...this.#context, ...home });
-      const consumer = new PartitionConsumer(
+      const consumer: PartitionConsumer = new PartitionConsumer(
         {
           ...this.#context,
           gathered: this.#gathered,
           redriven: new RedrivenMessages(this.#context.pool),
           passedOver: new PassedOver(this.#context.pool),
           databaseClock: this.#databaseClock,
-          commitNow: (which) => this.#writer.writeNow(which),
-          onFenced: (which) => this.#forget(which),
+          commitNow: () => this.#writer.writeNow(consumer),
+          onFenced: () => this.#forget(consumer),
         },
         {
           ...position,

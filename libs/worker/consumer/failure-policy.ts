@@ -7,7 +7,7 @@ import type { Answers } from "./answers.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type Failure, failureText, measureOf } from "./failure.ts";
 import { keptMessageAt, lifetimeAt } from "./kept-batch.ts";
-import type { PutOffMessage } from "./put-off-messages.ts";
+import type { PutOffMessage } from "./put-off-message.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";
 
 /**

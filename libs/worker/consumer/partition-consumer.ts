@@ -188,7 +188,7 @@ export class PartitionConsumer implements RedrivenHome {
   async commitNow(offset: number): Promise<void> {
     this.#progress.done(offset);
     this.#commitUpTo(offset + 1);
-    await this.#context.commitNow(this);
+    await this.#context.commitNow();
   }
 
   /**
@@ -214,7 +214,7 @@ export class PartitionConsumer implements RedrivenHome {
     if (this.#stopped) return;
     this.#halt();
     this.#abort.abort(new SluiceError("FENCED", "the partition has another owner"));
-    this.#context.onFenced(this);
+    this.#context.onFenced();
   }
 
   #halt(): void {
@@ -268,7 +268,7 @@ export class PartitionConsumer implements RedrivenHome {
   }
 
   async #write(): Promise<void> {
-    await this.#insist("writing the position", () => this.#context.commitNow(this));
+    await this.#insist("writing the position", this.#context.commitNow);
   }
 
   /** Retention may have dropped what was to be read next. */

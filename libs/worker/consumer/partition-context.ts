@@ -6,7 +6,6 @@ import type { GatheredRetries } from "./gathered-retries.ts";
 import type { QueueLane } from "./lane-gate.ts";
 import type { DeliveryServices } from "./message.ts";
 import type { PaceInForce } from "./pace-in-force.ts";
-import type { PartitionConsumer } from "./partition-consumer.ts";
 import type { PauseContext } from "./partition-pause.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 
@@ -17,10 +16,10 @@ export interface PartitionConsumerContext extends PauseContext, DeliveryServices
   readonly gathered: GatheredRetries;
   readonly passedOver: PassedOver;
   readonly databaseClock: DatabaseClock;
-  /** Writes the positions of these now; rejects with FENCED for one that has another owner. */
-  readonly commitNow: (consumer: PartitionConsumer) => Promise<void>;
+  /** Writes its position now; rejects with FENCED when it has another owner. */
+  readonly commitNow: () => Promise<void>;
   /** Called once when it finds that the partition has another owner. */
-  readonly onFenced: (consumer: PartitionConsumer) => void;
+  readonly onFenced: () => void;
 }
 
 /** Which partition it is, of which topic and for whom. */

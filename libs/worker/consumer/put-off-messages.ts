@@ -1,18 +1,11 @@
-import type { KeptMessage, Lifetime } from "@sluice/broker";
 import type { Outcome } from "./delivery.ts";
 import { keptBatch } from "./kept-batch.ts";
+import type { PutOffMessage } from "./put-off-message.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";
 import type { Task } from "./task.ts";
 
 /** Characters of messages in memory at most; what is above is read again when its turn has come. */
 const mostCharacters = 8 * 1_048_576;
-
-/** A message that was put off, and what its row says of it. */
-export interface PutOffMessage {
-  readonly message: KeptMessage & Lifetime;
-  /** How often it was handed over. */
-  readonly attempt: number;
-}
 
 const fenced: Outcome = { kind: "fenced" };
 

@@ -6,7 +6,7 @@ import type { DeliveryOwner, Outcome } from "./delivery.ts";
 import type { FailurePolicy } from "./failure-policy.ts";
 import type { QueueLane } from "./lane-gate.ts";
 import type { Progress } from "./progress.ts";
-import type { PutOffMessage } from "./put-off-messages.ts";
+import type { PutOffMessage } from "./put-off-message.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import type { RedrivenTask } from "./redriven-owner.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";

@@ -1,11 +1,20 @@
 import type { KeptMessage } from "./kept-message.ts";
 
+/**
+ * Why a group gave a message up. `exhausted`: its last attempt failed. `rejected`: its handler said so. `schema`: it does not fit
+ * the topic's schema. `expired`: its time to live was over.
+ */
+export type DeadLetterReason = (typeof deadLetterReasons)[number];
+
+/** All of them. */
+export const deadLetterReasons = ["exhausted", "rejected", "schema", "expired"] as const;
+
 /** A message that a group gives up on, whole. */
 export interface DeadLetter extends KeptMessage {
   readonly group: number;
   readonly topic: number;
   readonly partition: number;
-  readonly reason: "exhausted" | "rejected" | "schema" | "expired";
+  readonly reason: DeadLetterReason;
   readonly error: string | null;
   readonly attempts: number;
 }

@@ -1,7 +1,8 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { isUnstorable } from "@sluice/contract";
+import { isUnstorable, timeMs } from "@sluice/contract";
 import { limits, type Problem, problemsError } from "@sluice/kernel";
 import { arrayLiteral, type Pool } from "@sluice/store";
+import { type DeadLetterReason, deadLetterReasons } from "./dead-letter.ts";
 import { type DeadLetterRow, type KeptDeadLetter, toKeptDeadLetter } from "./kept-dead-letter.ts";
 import timeStatement from "./sql/database-time.sql" with { type: "text" };
 import discardStatement from "./sql/discard.sql" with { type: "text" };
@@ -15,7 +16,7 @@ import redriveGroupStatement from "./sql/redrive-group.sql" with { type: "text" 
 export interface DeadLetterFilter {
   readonly group?: string;
   readonly topic?: string;
-  readonly reason?: "exhausted" | "schema";
+  readonly reason?: DeadLetterReason;
   /** Died at this time or later; milliseconds since 1970 or a date. */
   readonly since?: Date | number;
   /** Died before this time. */
@@ -74,8 +75,13 @@ export class DeadLetters {
    * const { letters, next } = await sluice.deadLetters.list({ group: "welcome", reason: "exhausted" })
    */
   async list(filter: DeadLetterFilter = {}): Promise<DeadLetterPage> {
-    const limit = filter.limit ?? 100;
+    const { limit = 100, reason = "exhausted" } = filter;
     refuse("the filter of dead letters", [
+      ...(deadLetterReasons.includes(reason)
+        ? []
+        : [{ path: "reason", message: `must be one of ${deadLetterReasons.join(", ")}` }]),
+      ...timeProblems("since", filter.since),
+      ...timeProblems("until", filter.until),
       ...(isCount(limit, 1_000) ? [] : [{ path: "limit", message: "must be a whole number from 1 to 1,000" }]),
       ...(isNumber(filter.after ?? 0) ? [] : [{ path: "after", message: "must be the number of a dead letter" }]),
     ]);
@@ -96,7 +102,7 @@ export class DeadLetters {
   /** One dead letter; `undefined` when there is none of that number (any more). */
   async get(number: number): Promise<KeptDeadLetter | undefined> {
     refuseNumbers([number]);
-    const { letters } = await this.list({ after: number - 1, limit: 1 });
+    const { letters } = await this.list({ after: Math.max(0, number - 1), limit: 1 });
     return letters[0]?.number === number ? letters[0] : undefined;
   }
 
@@ -112,8 +118,8 @@ export class DeadLetters {
     change: { readonly value?: unknown; readonly headers?: Readonly<Record<string, string>> },
   ): Promise<"edited" | "gone"> {
     refuseNumbers([number]);
-    const value = "value" in change ? JSON.stringify(change.value) : null;
-    const headers = change.headers === undefined ? null : JSON.stringify(change.headers);
+    const value = "value" in change ? jsonOf(change.value) : null;
+    const headers = change.headers === undefined ? null : jsonOf(change.headers);
     const problems: Problem[] = [];
     const check = (path: string, text: string | null | undefined, bytes: number) => {
       if (text === undefined) problems.push({ path, message: "has no form as JSON" });
@@ -133,7 +139,7 @@ export class DeadLetters {
     const rows = await this.#pool.query<{ outcome: "edited" | "gone" }>("editing a dead letter", editStatement, [
       number,
       value ?? null,
-      headers,
+      headers ?? null,
     ]);
     return rows[0]?.outcome ?? "gone";
   }
@@ -198,11 +204,15 @@ export class DeadLetters {
     return { discarded: of("discarded"), gone: of("gone") };
   }
 
-  /** Gives up letters that died before a time, and resolves with how many. Nothing does this by itself. */
+  /**
+   * Gives up letters that died before a time, and resolves with how many. Nothing does this by itself. Fails with INVALID_OPTIONS,
+   * or as any call to the database does; what was purged by then is gone.
+   */
   async purge(
     before: Date | number,
     options: { readonly group?: string; readonly topic?: string } = {},
   ): Promise<number> {
+    refuse("purging dead letters", timeProblems("before", before));
     let purged = 0;
     for (;;) {
       const rows = await this.#pool.query<{ purged: number }>("purging dead letters", purgeStatement, [
@@ -233,6 +243,21 @@ export class DeadLetters {
 const isCount = (value: unknown, most: number) =>
   Number.isInteger(value) && Number(value) >= 1 && Number(value) <= most;
 const isNumber = (value: unknown) => Number.isSafeInteger(value) && Number(value) >= 0;
+
+function timeProblems(path: string, time: Date | number | undefined): readonly Problem[] {
+  return time === undefined || timeMs(time) !== undefined
+    ? []
+    : [{ path, message: "must be a time from 1970 to 9999" }];
+}
+
+/** `undefined` for what has no form as JSON: functions, cycles, a bigint. */
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return undefined;
+  }
+}
 
 function refuse(subject: string, problems: readonly Problem[]): void {
   if (problems.length > 0)

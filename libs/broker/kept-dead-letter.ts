@@ -1,3 +1,5 @@
+import type { DeadLetterReason } from "./dead-letter.ts";
+
 /** A message that a group could not handle, as it is kept. */
 export interface KeptDeadLetter {
   /** Names the letter; it keeps it when it is redriven and dies again. */
@@ -14,8 +16,7 @@ export interface KeptDeadLetter {
   readonly headers: Readonly<Record<string, string>>;
   /** Milliseconds since 1970. */
   readonly timestamp: number;
-  /** `exhausted`: its last attempt failed. `schema`: it does not fit the topic's schema. */
-  readonly reason: "exhausted" | "schema";
+  readonly reason: DeadLetterReason;
   readonly error: string | null;
   /** Since it was first handed over, or last redriven. */
   readonly attempts: number;
@@ -41,7 +42,7 @@ export interface DeadLetterRow {
   readonly value: string;
   readonly headers: string;
   readonly timestamp_ms: string;
-  readonly reason: "exhausted" | "schema";
+  readonly reason: DeadLetterReason;
   readonly error: string | null;
   readonly attempts: number;
   readonly died_at_ms: string;

@@ -1,20 +1,18 @@
 import type { Asked } from "@sluice/contract";
 import { type Pool, textArrayLiteral } from "@sluice/store";
+import type { DeadLetterReason } from "./dead-letter.ts";
 import answerStatement from "./sql/answer.sql" with { type: "text" };
 import readStatement from "./sql/read-replies.sql" with { type: "text" };
 
-/** Why there will be no answer: as in sluice.dead_letters. */
-export type ReplyFailure = "exhausted" | "rejected" | "schema" | "expired";
-
 /** An answer, or that there will be none. */
-export type Reply = Asked & ({ readonly value: string } | { readonly failure: ReplyFailure });
+export type Reply = Asked & ({ readonly value: string } | { readonly failure: DeadLetterReason });
 
 /** What was kept for whoever asked. */
 export interface KeptReply {
   readonly correlation: string;
   /** As JSON; `null` when there will be no answer. */
   readonly value: string | null;
-  readonly failure: ReplyFailure | null;
+  readonly failure: DeadLetterReason | null;
 }
 
 /** Answers that one read gives, at most: each may be as large as a value may be. */

@@ -6,6 +6,7 @@
 export type {
   DeadLetterFilter,
   DeadLetterPage,
+  DeadLetterReason,
   DeadLetters,
   GroupAdministration,
   GroupStatus,

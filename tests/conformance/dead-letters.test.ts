@@ -80,6 +80,7 @@ test("[R5][Q10] dead letters are browsed by page, group, topic, reason and time"
   const rest = await deadLetters.list({ limit: 10, after: first.next ?? 0 });
   assert.deepEqual([rest.letters.map(({ number }) => number), rest.next], [dead.slice(2), undefined]);
   const letter = await deadLetters.get(dead[0] as number);
+  assert.equal(await deadLetters.get(0), undefined);
   assert.equal(letter?.group, "shipping");
   assert.equal(letter?.reason, "exhausted");
   assert.equal(letter?.attempts, 2);
@@ -93,7 +94,12 @@ test("[R5][Q10] dead letters are browsed by page, group, topic, reason and time"
   assert.equal(await found({ reason: "schema" }), 0);
   assert.equal(await found({ since: letter?.diedAt ?? 0, until: new Date(Date.now() + 3_600_000) }), 5);
   assert.equal(await found({ until: new Date(2001, 1, 1) }), 0);
-  await assert.rejects(deadLetters.list({ limit: 0 }), (error) => isSluiceError(error, "INVALID_OPTIONS"));
+  assert.equal(await found({ reason: "rejected" }), 0);
+  assert.equal(await found({ reason: "expired" }), 0);
+  const never = new Date(Number.NaN);
+  for (const wrong of [{ limit: 0 }, { since: never }, { until: Number.NaN }, { reason: "bored" as never }])
+    await assert.rejects(deadLetters.list(wrong), (error) => isSluiceError(error, "INVALID_OPTIONS"));
+  await assert.rejects(deadLetters.purge(never), (error) => isSluiceError(error, "INVALID_OPTIONS"));
 });
 
 test("[R5][Q10] redrive hands letters to their group alone, once; doing it again says that they are gone", async () => {
@@ -153,7 +159,7 @@ test("[R5] a letter is edited before it is redriven; one that fits the schema no
   assert.equal(again.redrives, 1);
   assert.deepEqual(again.value, { number: "not one" });
   assert.ok(again.edited !== undefined);
-  for (const wrong of [{ value: "\u0000" }, { value: () => 1 }, { headers: { a: 1 } as never }])
+  for (const wrong of [{ value: "\u0000" }, { value: () => 1 }, { value: 1n }, { headers: { a: 1 } as never }])
     await assert.rejects(deadLetters.edit(bad, wrong), (error) => isSluiceError(error, "INVALID_VALUE"));
   await assert.rejects(
     here.sql`select sluice.edit_dead_letter(${bad}, headers => '{"a":1}')`,

@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { type Doorbell, Replies, type Reply, type ReplyFailure, repliesJson } from "@sluice/broker";
+import { type DeadLetterReason, type Doorbell, Replies, type Reply, repliesJson } from "@sluice/broker";
 import { type AnyConsumer, askedBy, type Headers } from "@sluice/contract";
 import { type Clock, type Logger, limits, SluiceError, toError } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
@@ -80,7 +80,7 @@ export class Answers {
     consumer: AnyConsumer,
     batch: ReadBatch,
     index: number,
-    failure: ReplyFailure,
+    failure: DeadLetterReason,
     signal: AbortSignal,
   ): Promise<void> {
     if (!consumer.answers) return;

@@ -52,10 +52,7 @@ export class Delays {
     const endedAt = performance.now();
     if (whole) this.#wholeAt = endedAt + Math.max(wholeEveryMs, (endedAt - begunAt) * wholeShare);
     this.#floor = row.floor;
-    for (const ring of row.rings.split(",")) {
-      const [topic, ...partitions] = ring.split(" ").map(Number);
-      if (topic !== undefined && partitions.length > 0) this.#doorbell.ringLog(topic, partitions);
-    }
+    this.#doorbell.ringMoved(row.rings);
     if (row.wait_ms === null) return idlePollMs;
     if (row.wait_ms <= 0) return row.moved > 0 ? 0 : passedOverMs;
     return Math.min(Math.ceil(row.wait_ms), idlePollMs);

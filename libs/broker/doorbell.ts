@@ -79,6 +79,14 @@ export class Doorbell {
     this.#start();
   }
 
+  /** The database moved messages into the log, and says where: `<topic> <partition> …`, separated by commas. */
+  ringMoved(rings: string): void {
+    for (const ring of rings.split(",")) {
+      const [topic, ...partitions] = ring.split(" ").map(Number);
+      if (topic !== undefined && partitions.length > 0) this.ringLog(topic, partitions);
+    }
+  }
+
   /** A group's members or what they own has changed. */
   ringGroup(group: number): void {
     this.#groups.add(group);

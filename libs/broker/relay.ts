@@ -34,10 +34,9 @@ export class Relay {
 
   /** One look; see DutyRound. */
   async round(epoch: number): Promise<number> {
-    let moved: number;
-    do {
-      moved = await this.#move(epoch);
-    } while (moved === roundMessages);
+    const moved = await this.#move(epoch);
+    // There is more; a duty that is to be let go is let go between two looks, however much waits.
+    if (moved === roundMessages) return 0;
     const now = performance.now();
     if (moved > 0 || this.#letIn) this.#hotUntil = now + hotMs;
     return now < this.#hotUntil ? hotPollMs : idlePollMs;
@@ -53,10 +52,7 @@ export class Relay {
     if (row === undefined) return 0;
     this.#snapshot = row.snapshot;
     this.#letIn = row.rings !== "";
-    for (const ring of row.rings.split(",")) {
-      const [topic, ...partitions] = ring.split(" ").map(Number);
-      if (topic !== undefined && partitions.length > 0) this.#doorbell.ringLog(topic, partitions);
-    }
+    this.#doorbell.ringMoved(row.rings);
     return row.moved;
   }
 }

@@ -11,6 +11,7 @@ import { type Place, placeText } from "./place.ts";
 import { laneProblems } from "./priority.ts";
 import { type RateLimit, rateLimitProblems } from "./rate-limit.ts";
 import type { AnyTopic, ReplyOf, Topic } from "./topic.ts";
+import { isUnstorable } from "./value.ts";
 
 /** What a handler may do with its message. Returning means done, throwing means try again. */
 export type Handler<Value, Reply = never> = (context: HandlerContext<Value, Reply>) => void | Promise<void>;
@@ -289,8 +290,8 @@ function consumerProblems(options: ConsumerOptions<never> | BatchConsumerOptions
 
   require(typeof options.group === "string" &&
     options.group.length >= 1 &&
-    options.group.length <=
-      limits.groupNameCharacters, "group", `must be 1 to ${limits.groupNameCharacters} characters`);
+    options.group.length <= limits.groupNameCharacters &&
+    !isUnstorable(options.group), "group", `must be 1 to ${limits.groupNameCharacters} characters`);
   require(isOneOf(
     options.mode,
     "ordered",

@@ -83,8 +83,13 @@ export type StageOutput<To extends StageTarget> = StageEntry<To> | readonly Stag
 interface StageCommon<From extends AnyTopic, To extends StageTarget>
   extends Omit<
     ConsumerOptions<ValueOf<From>>,
-    "handler" | "commit" | "batch" | "batchHandler" | "use" | "timeout" | "answers"
+    "handler" | "mode" | "commit" | "batch" | "batchHandler" | "use" | "timeout" | "answers"
   > {
+  /**
+   * `"ordered"` (the default): the messages of a partition in their order, several in one transaction. `"keyed"`: each in a transaction of
+   * its own, up to `concurrency` at once, never two of one key.
+   */
+  readonly mode?: "ordered" | "keyed";
   /** Where messages come from. */
   readonly from: From;
   /**
@@ -161,6 +166,7 @@ export function stage<From extends AnyTopic, const To extends StageTarget>(optio
     if (!holds) problems.push({ path, message });
   };
   require(isTopic(from), "from", "must be a topic");
+  require(mode === "ordered" || mode === "keyed", "mode", 'must be "ordered" or "keyed"');
   require(targets.length >= 1 &&
     targets.every(isTopic), "to", "must be a topic, or an array of topics that is not empty");
   require(new Set(targets).size === targets.length, "to", "names a topic twice");
@@ -175,7 +181,7 @@ export function stage<From extends AnyTopic, const To extends StageTarget>(optio
     ["mapBatch", mapBatch],
   ] as const)
     require(value === undefined || typeof value === "function", name, "must be a function");
-  for (const name of ["use", "timeout", "batchHandler"])
+  for (const name of ["use", "timeout", "batchHandler", "commit"])
     require(!(name in rest), name, "is not for stages: several messages share a transaction there");
   const declared = isTopic(from) ? declare(from, rest, problems) : undefined;
   if (declared === undefined || problems.length > 0) {

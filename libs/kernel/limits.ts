@@ -2,6 +2,8 @@
 export const limits = {
   /** Characters of a topic's name: the name of its view is an SQL identifier, which Postgres cuts at 63 bytes. */
   topicNameCharacters: 63,
+  /** Characters of an app's name. */
+  appNameCharacters: 120,
   /** Characters of a group's name. */
   groupNameCharacters: 120,
   /** Characters of a schedule's name. */

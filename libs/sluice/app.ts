@@ -4,12 +4,13 @@ import {
   type AnyPatternConsumer,
   type AnyTopic,
   type CheckBack,
+  isUnstorable,
   type Middleware,
   middlewareProblem,
   type Schedule,
   type Stage,
 } from "@sluice/contract";
-import { type Duration, type Problem, parseDurationMs, problemsError, type SluiceError } from "@sluice/kernel";
+import { type Duration, limits, type Problem, parseDurationMs, problemsError, type SluiceError } from "@sluice/kernel";
 import { Pool } from "@sluice/store";
 import {
   Answers,
@@ -35,7 +36,7 @@ import { PatternWatch } from "./pattern-watch.ts";
 
 /** What an app may be declared with. */
 export interface AppOptions {
-  /** Shown as the member's name, with the process's number. Default `"app"`. */
+  /** Shown as the member's name, with the process's number. 1 to 120 characters; default `"app"`. */
   readonly name?: string;
   /** Topics it sends to; those of its consumers are known already. */
   readonly topics?: readonly AnyTopic[];
@@ -138,6 +139,13 @@ export function app(options: AppOptions): App {
   };
 }
 
+const defaultTimings = { lease: "15s", heartbeat: "3s", drain: "30s", poll: "500ms" } as const;
+
+/** What the app says, or the default; 0 for what is no duration. */
+function timingMs(options: AppOptions, name: keyof typeof defaultTimings): number {
+  return parseDurationMs(options[name] ?? defaultTimings[name]) ?? 0;
+}
+
 function apart({ consumers = [], stages = [] }: AppOptions): {
   readonly consumers: readonly AnyConsumer[];
   readonly patterns: readonly AnyPatternConsumer[];
@@ -199,10 +207,10 @@ async function start(
       {
         name: `${name} ${process.pid}`,
         // The rest is for the others, to look and to take over.
-        leaseMs: Math.ceil(0.9 * (parseDurationMs(options.lease ?? "15s") ?? 0)),
-        heartbeatMs: parseDurationMs(options.heartbeat ?? "3s") ?? 0,
-        drainMs: parseDurationMs(options.drain ?? "30s") ?? 0,
-        pollMs: parseDurationMs(options.poll ?? "500ms") ?? 0,
+        leaseMs: Math.ceil(0.9 * timingMs(options, "lease")),
+        heartbeatMs: timingMs(options, "heartbeat"),
+        drainMs: timingMs(options, "drain"),
+        pollMs: timingMs(options, "poll"),
         ...(options.member === undefined ? {} : { staticId: options.member }),
       },
     );
@@ -238,7 +246,7 @@ function startChecking({ pool, logger }: Connection, options: AppOptions): HalfC
   const checkBacks = new Map(Object.entries(options.checkBacks ?? {}));
   const origins = options.checkBackOrigins ?? [];
   if (checkBacks.size === 0 && origins.length === 0) return undefined;
-  const pollMs = parseDurationMs(options.poll ?? "500ms") ?? 0;
+  const pollMs = timingMs(options, "poll");
   return new HalfChecker({ halves: new HalfMessages(pool), checkBacks, origins, pollMs, logger });
 }
 
@@ -255,13 +263,14 @@ function appProblems(options: AppOptions): Problem[] {
   const require = (holds: boolean, path: string, message: string) => {
     if (!holds) problems.push({ path, message });
   };
-  for (const name of ["lease", "heartbeat", "drain", "poll"] as const) {
-    const duration = options[name];
-    require(duration === undefined ||
-      (parseDurationMs(duration) ?? 0) > 0, name, 'must be a duration above zero, such as "3s"');
-  }
-  const leaseMs = parseDurationMs(options.lease ?? "15s") ?? 0;
-  const heartbeatMs = parseDurationMs(options.heartbeat ?? "3s") ?? 0;
+  const { name: appName = "app" } = options;
+  require(typeof appName === "string" &&
+    appName.length >= 1 &&
+    appName.length <= limits.appNameCharacters &&
+    !isUnstorable(appName), "name", `must be 1 to ${limits.appNameCharacters} characters`);
+  for (const name of ["lease", "heartbeat", "drain", "poll"] as const)
+    require(timingMs(options, name) > 0, name, 'must be a duration above zero, such as "3s"');
+  const [leaseMs, heartbeatMs] = [timingMs(options, "lease"), timingMs(options, "heartbeat")];
   require(heartbeatMs * 2 <=
     leaseMs, "lease", `is ${leaseMs} ms; it must be at least twice the heartbeat of ${heartbeatMs} ms`);
   const use = middlewareProblem(options.use);
@@ -284,7 +293,9 @@ function appProblems(options: AppOptions): Problem[] {
     if (problem !== undefined) problems.push({ path: `checkBackOrigins[${index}]`, message: problem });
   }
   require(options.member === undefined ||
-    (typeof options.member === "string" && /^.{1,60}$/su.test(options.member)), "member", "must be 1 to 60 characters");
+    (typeof options.member === "string" &&
+      /^.{1,60}$/su.test(options.member) &&
+      !isUnstorable(options.member)), "member", "must be 1 to 60 characters");
   const seen = new Set<string>();
   const { consumers, patterns } = apart(options);
   problems.push(...assignmentProblems(consumers, patterns));

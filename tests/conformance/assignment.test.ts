@@ -196,5 +196,6 @@ test("an assignment that there is not, or that a mode or an app cannot have, is 
     /more than one assignment: range, sticky/,
   );
   refused(() => app({ member: "" }), /member/);
+  for (const name of ["", "x".repeat(121), "a\u0000b"]) refused(() => app({ name }), /name: must be/);
   refused(() => app({ member: "x".repeat(61) }), /member/);
 });

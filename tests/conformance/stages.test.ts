@@ -305,6 +305,15 @@ test("[K15] a stage that is not declared well is refused, with every problem at 
       return true;
     },
   );
+  for (const mode of ["shared", "broadcast", "unheard of"]) {
+    const declared = { from: numbers, to: squares, group: "g", mode, commit: "explicit", map: () => 1 } as never;
+    assert.throws(
+      () => stage(declared),
+      (error) =>
+        isSluiceError(error, "INVALID_OPTIONS") &&
+        ["mode", "commit"].every((path) => error.problems.some((one) => one.path === path)),
+    );
+  }
   const twice = stage({ from: numbers, to: squares, group: "same", map: () => 1 });
   const also = consumer(numbers, { group: "same", handler: () => undefined });
   assert.throws(

@@ -1,6 +1,5 @@
-import { chmod, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { temporaryFolder } from "@sluice/testkit";
 import postgres from "postgres";
 import { startEmbedded } from "sluice/embedded";
 
@@ -21,10 +20,8 @@ export interface BenchServer {
  * @param suffix of the database's name, for a second one
  */
 export async function openBenchServer(given: string | undefined, suffix = ""): Promise<BenchServer> {
-  const folder = given === undefined ? await mkdtemp(join(tmpdir(), "sluice-bench-")) : undefined;
-  // Run by root, the server belongs to another user, who must be able to get in.
-  if (folder !== undefined) await chmod(folder, 0o755);
-  const embedded = folder === undefined ? undefined : await startEmbedded({ dataDirectory: join(folder, "postgres") });
+  const folder = given === undefined ? temporaryFolder("bench") : undefined;
+  const embedded = folder && (await startEmbedded({ dataDirectory: join(folder.path, "postgres") }));
   const adminUrl = given ?? embedded?.url ?? "";
   const admin = postgres(adminUrl, { max: 1, onnotice: () => undefined });
   const name = `sluice_bench_${process.pid}${suffix}`;
@@ -50,7 +47,7 @@ export async function openBenchServer(given: string | undefined, suffix = ""): P
       await admin.unsafe(`drop database ${name} with (force)`);
       await admin.end();
       await embedded?.stop();
-      if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+      folder?.[Symbol.dispose]();
     },
   };
 }

@@ -1,26 +1,18 @@
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as wait } from "node:timers/promises";
+import { temporaryFolder } from "@sluice/testkit";
 
 setDefaultTimeout(60_000);
 
 const project = join(import.meta.dirname, "..");
-const home = mkdtempSync(join(tmpdir(), "sluice toolchain-"));
-afterAll(() => rmSync(home, { recursive: true, force: true }));
+const temporary = temporaryFolder("tool chain");
+const home = temporary.path;
+afterAll(() => temporary[Symbol.dispose]());
 
 let copies = 0;
 

@@ -1,22 +1,12 @@
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as wait } from "node:timers/promises";
+import { temporaryFolder } from "@sluice/testkit";
 import postgres from "postgres";
 import { type EmbeddedServer, startEmbedded } from "./embedded.ts";
 import { isAlive } from "./embedded-process.ts";
@@ -24,9 +14,9 @@ import { isAlive } from "./embedded-process.ts";
 setDefaultTimeout(60_000);
 
 const isRoot = process.getuid?.() === 0;
-const home = mkdtempSync(join(tmpdir(), "sluice embedded-"));
-chmodSync(home, 0o755);
-afterAll(() => rmSync(home, { recursive: true, force: true }));
+const temporary = temporaryFolder("embedded server");
+const home = temporary.path;
+afterAll(() => temporary[Symbol.dispose]());
 
 let folders = 0;
 const newFolder = () => join(home, `data ${++folders}`);

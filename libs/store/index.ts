@@ -1,4 +1,3 @@
-export { toDatabaseError } from "./database-error.ts";
 export { withDeadline } from "./deadline.ts";
 export { callInTransaction, type UserTransaction } from "./executor.ts";
 export { type Attend, type GuardedTransaction, guardTransactions } from "./guarded-transactions.ts";

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
 import { eventually } from "./eventually.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
 
 /** Where Debian's package puts it. */
 const program = "/usr/sbin/pgbouncer";
@@ -58,12 +58,12 @@ export async function startPgbouncer(serverUrl: string, options: PgbouncerOption
 
 /** What it said, when it did not start. */
 async function tryStart(serverUrl: string, options: PgbouncerOptions): Promise<Pgbouncer | string> {
-  const folder = mkdtempSync(join(tmpdir(), "sluice-pgbouncer-"));
+  const folder = temporaryFolder("pgbouncer");
   const port = await freePort();
-  const file = join(folder, "pgbouncer.ini");
+  const file = join(folder.path, "pgbouncer.ini");
   writeFileSync(file, configuration(new URL(serverUrl), port, options), { mode: 0o600 });
   const asRoot = process.getuid?.() === 0;
-  if (asRoot) for (const path of [folder, file]) chownSync(path, nobody.id, nobody.id);
+  if (asRoot) for (const path of [folder.path, file]) chownSync(path, nobody.id, nobody.id);
   const command = [program, "-q", ...(asRoot ? ["-u", nobody.name] : []), file];
   // The shell holds a pipe from this process, and ends pgbouncer when that closes, even after a kill -9.
   const child = spawn(
@@ -80,7 +80,7 @@ async function tryStart(serverUrl: string, options: PgbouncerOptions): Promise<P
   const end = async () => {
     child.stdin?.end();
     await ended(child);
-    rmSync(folder, { recursive: true, force: true });
+    folder[Symbol.dispose]();
   };
   const url = new URL(serverUrl);
   url.hostname = "127.0.0.1";

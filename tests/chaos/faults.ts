@@ -1,5 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { FaultyProxy, Random } from "@sluice/testkit";
+import { isAppend, isCommit } from "@sluice/testkit";
 import postgres from "postgres";
 import type { Crew } from "./processes.ts";
 import type { ChaosServer } from "./server.ts";
@@ -20,8 +21,6 @@ type Fault = (stand: Stand) => Promise<void>;
 /** A process that is frozen for longer than its lease has lost what it had. */
 const beyondLeaseMs = 3_200;
 
-const isCommit = (statement: string) => statement.trim().toLowerCase() === "commit";
-const isAppend = (statement: string) => statement.includes("sluice_log.append");
 const isPositions = (statement: string) => statement.includes("sluice.commit_positions");
 
 const network = ({ networks, random }: Stand) => networks[random(networks.length)];

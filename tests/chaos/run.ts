@@ -1,8 +1,7 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { seeded, startProxy } from "@sluice/testkit";
+import { seeded, startProxy, temporaryFolder } from "@sluice/testkit";
 import { checkHistory, HistoryWriter, mergeHistories, readHistory, steadyNow } from "@sluice/testkit/checker";
 import postgres from "postgres";
 import { connect, silentLogger } from "sluice";
@@ -40,15 +39,14 @@ export interface ChaosOptions {
  * When something is wrong the history stays, and the report says where.
  */
 export async function runChaos(options: ChaosOptions): Promise<Report> {
-  const folder = mkdtempSync(join(tmpdir(), "sluice-chaos-"));
-  // Run by root, the server belongs to another user, who must be able to get in.
-  chmodSync(folder, 0o755);
+  const temporary = temporaryFolder("chaos");
+  const folder = temporary.path;
   const histories = join(folder, "histories");
   mkdirSync(histories);
   const historyFile = join(folder, "history.ndjson");
   const report = await runIn(folder, histories, historyFile, options);
   if (report.passed) {
-    rmSync(folder, { recursive: true, force: true });
+    temporary[Symbol.dispose]();
     return report;
   }
   for (const leftover of ["postgres", "disk"]) rmSync(join(folder, leftover), { recursive: true, force: true });

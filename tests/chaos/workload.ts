@@ -4,7 +4,7 @@ import { topic } from "sluice";
 import { z } from "zod";
 
 /** A message: who sent it, and which one of its sender's it is. Its key is part of its number. */
-export const message = z.object({ s: z.number().int(), n: z.number().int() });
+const message = z.object({ s: z.number().int(), n: z.number().int() });
 
 /** A message. */
 export type Message = z.infer<typeof message>;
@@ -23,11 +23,6 @@ export const exact = topic("exact", { schema: message, key, partitions });
 /** The number of a partition in a history, where partitions of both topics stand side by side. */
 export function globalPartition(topicName: string, partition: number): number {
   return topicName === bulk.name ? partition : partitions + partition;
-}
-
-/** The numbers of a topic's partitions in a history. */
-export function globalPartitions(topicName: string): number[] {
-  return Array.from({ length: partitions }, (_, partition) => globalPartition(topicName, partition));
 }
 
 /** Messages of a partition that may be in hand: what is read ahead, and as much again that is done and not yet committed. */

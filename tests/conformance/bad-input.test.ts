@@ -14,20 +14,10 @@ import {
   topic,
 } from "sluice";
 import { z } from "zod";
-import { Inbox, type World, world } from "./harness.ts";
+import { Inbox, thrownBy, type World, world } from "./harness.ts";
 
 const anything = topic("anything", { schema: z.any(), partitions: 1 });
 const texts = topic("texts", { schema: z.object({ text: z.string() }), partitions: 1 });
-
-function thrownBy(work: () => unknown): SluiceError {
-  try {
-    work();
-  } catch (error) {
-    assert.ok(isSluiceError(error), String(error));
-    return error;
-  }
-  throw new assert.AssertionError({ message: "it was accepted" });
-}
 
 const paths = (error: SluiceError) => error.problems.map((problem) => problem.path);
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { app, type ConsumerOptions, consumer, topic } from "sluice";
 import { z } from "zod";
-import { count, eventually, Inbox, type World, world } from "./harness.ts";
+import { count, eventually, Inbox, letTimePass, type World, world } from "./harness.ts";
 
 const flags = topic("flags", { schema: z.object({ number: z.number() }), partitions: 2 });
 
@@ -53,7 +53,7 @@ test("[Q2] what has expired reaches no member, and is one dead letter of the gro
     await running.sluice.send(flags, { number: 2 });
   }
   await here.sql`delete from sluice.dead_letter`;
-  await here.sql`select pg_sleep(0.01)`;
+  await letTimePass(here.sql, 10);
   await using one = await here.start(caching(inboxes[0] as Inbox<number>, options, "one"));
   await using two = await here.start(caching(inboxes[1] as Inbox<number>, options, "two"));
   for (const inbox of inboxes) {
@@ -107,13 +107,14 @@ test("[K8] a paused broadcast's members hand over nothing, also those that start
   await first.until(2);
   await one.sluice.groups.pause("cache", { topic: "flags" });
   await using two = await here.start(caching(second, {}, "two"));
-  await here.sql`select pg_sleep(0.7)`;
+  // A look at what is paused is made twice a second.
+  await letTimePass(here.sql, 700);
   await one.sluice.sendBatch(
     flags,
     count(10).map((number) => ({ number: 2 + number })),
     { partition: 0 },
   );
-  await here.sql`select pg_sleep(0.7)`;
+  await letTimePass(here.sql, 700);
   assert.deepEqual([first.items.length, second.items.length], [2, 0]);
   await two.sluice.groups.resume("cache");
   await Promise.all([first.until(12), second.until(12)]);

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { drizzle } from "drizzle-orm/postgres-js";
 import { app, type ConsumedRecord, consumer, isSluiceError, type SendOptions, topic } from "sluice";
 import { z } from "zod";
-import { caughtUp, count, eventually, Inbox, type World, world } from "./harness.ts";
+import { caughtUp, count, eventually, Inbox, letTimePass, type World, world } from "./harness.ts";
 
 const reminders = topic("reminders", {
   schema: z.object({ user: z.string() }),
@@ -120,7 +120,7 @@ test("[R4] in a transaction the delay begins with it: nothing of one that rolls 
   const [second] = await here.sql.begin(async (tx) => {
     const results = await running.sluice.sendBatch(reminders, [{ user: "kept, too" }], { tx, delay: "50ms" });
     // Due long before the commit: it must not be found before, and not be missed after.
-    await tx`select pg_sleep(0.2)`;
+    await letTimePass(tx, 200);
     return results;
   });
   await inbox.until(2);

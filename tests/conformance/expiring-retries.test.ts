@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { app, type ConsumerMode, type ConsumerOptions, consumer, fixed, topic } from "sluice";
 import { z } from "zod";
-import { eventually, Inbox, type World, world } from "./harness.ts";
+import { eventually, Inbox, letTimePass, type World, world } from "./harness.ts";
 
 const quotes = topic("quotes", { schema: z.string(), partitions: 1, key: (quote) => quote, timeToLive: "1h" });
 const modes = ["ordered", "keyed", "shared", "broadcast"] as const;
@@ -56,7 +56,7 @@ for (const mode of ["ordered", "keyed", "shared"] as const) {
     const [letter] = await letters(here, 1);
     assert.equal(letter?.["reason"], "exhausted");
     await failing.close();
-    await here.sql`select pg_sleep(0.4)`;
+    await letTimePass(here.sql, 400);
     await using running = await here.start(
       trading(seen, { ...options, retry: { attempts: 2, backoff: fixed("10ms") } }),
     );
@@ -81,7 +81,7 @@ async function afterARestart(here: World, mode: ConsumerMode): Promise<readonly 
     return rows.length > 0 ? true : undefined;
   });
   await first.close();
-  await here.sql`select pg_sleep(0.8)`;
+  await letTimePass(here.sql, 800);
   const handler: ConsumerOptions<string>["handler"] = (c) => {
     later.add([c.value, c.attempt]);
     c.reject("no");

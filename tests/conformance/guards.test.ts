@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { app, consumer, fixed, idempotent, isSluiceError, type SluiceError, topic } from "sluice";
+import { app, consumer, fixed, idempotent, isSluiceError, topic } from "sluice";
 import { z } from "zod";
-import { caughtUp, count, eventually, Inbox, world } from "./harness.ts";
+import { caughtUp, count, eventually, Inbox, thrownBy, world } from "./harness.ts";
 
 const schema = z.object({ order: z.string() });
 const once = topic("once", { schema, partitions: 4, deduplicate: { window: "5m" } });
@@ -14,16 +14,6 @@ const byOrder = topic("by-order", {
 });
 const bounded = topic("bounded", { schema, partitions: 2, maxDepth: 3 });
 const order = (number: number | string) => ({ order: String(number) });
-
-function thrownBy(work: () => unknown): SluiceError {
-  try {
-    work();
-  } catch (error) {
-    assert.ok(isSluiceError(error), String(error));
-    return error;
-  }
-  throw new assert.AssertionError({ message: "it was accepted" });
-}
 
 test("[R11][Q10] a send with a message id that was sent before appends nothing and answers where the first one is", async () => {
   await using here = await world();

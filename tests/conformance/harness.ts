@@ -1,19 +1,23 @@
-import { setTimeout as wait } from "node:timers/promises";
-import { type TestDatabase, testDatabase } from "@sluice/testkit";
+import assert from "node:assert/strict";
+import { eventually, type TestDatabase, testDatabase } from "@sluice/testkit";
 import postgres from "postgres";
 import {
   type App,
   type ConnectOptions,
   connect,
+  isSluiceError,
   type LogFields,
   type Logger,
   type RunningApp,
   type Sluice,
+  type SluiceError,
   silentLogger,
 } from "sluice";
 
+export { eventually };
+
 /** How long a test waits for what must happen, before it fails and says what it waited for. */
-export const deadlineMs = 20_000;
+const deadlineMs = 20_000;
 
 /** A migrated database of one test's own, with a plain client to look into it. */
 export interface World {
@@ -72,15 +76,13 @@ export class Inbox<Item> {
   }
 }
 
-/** Asks again until the answer is not undefined; for what only the database knows. Fails after {@link deadlineMs}. */
-export async function eventually<Answer>(what: string, ask: () => Promise<Answer | undefined>): Promise<Answer> {
-  const endsAt = performance.now() + deadlineMs;
-  for (;;) {
-    const answer = await ask();
-    if (answer !== undefined) return answer;
-    if (performance.now() > endsAt) throw new Error(`not within ${deadlineMs} ms: ${what}`);
-    await wait(10);
-  }
+/**
+ * Lets time pass, by the database's clock. For two things alone: what lives for less has expired afterwards, and what must not happen
+ * has had its chance. (Nothing tells that something does not happen. On a slow machine such a test may miss a fault; it never invents
+ * one.) Whatever is to happen is waited for by {@link eventually} or an {@link Inbox}.
+ */
+export async function letTimePass(sql: postgres.Sql | postgres.TransactionSql, ms: number): Promise<void> {
+  await sql`select pg_sleep(${ms / 1_000})`;
 }
 
 /** Resolves once a group has committed everything that its topic holds. */
@@ -91,6 +93,28 @@ export function caughtUp(sql: postgres.Sql, group: string): Promise<true> {
       from sluice.lag where "group" = ${group}`;
     return row !== undefined && row.partitions > 0 && row.lag === 0 ? (true as const) : undefined;
   });
+}
+
+/** Resolves once a shared group has done everything: nothing is behind, leased, or waiting for another attempt. */
+export function workedOff(sql: postgres.Sql, group: string): Promise<true> {
+  return eventually(`shared group ${group} has done everything`, async () => {
+    const [row] = await sql<{ lag: number; waiting: number }[]>`
+      select (select sum(lag)::int from sluice.lag where "group" = ${group}) as lag,
+        ((select count(*) from sluice.pending where "group" = ${group})
+          + (select count(*) from sluice.shared_retries where "group" = ${group}))::int as waiting`;
+    return row?.lag === 0 && row.waiting === 0 ? (true as const) : undefined;
+  });
+}
+
+/** The error of Sluice with which something is refused. Fails when it is not. */
+export function thrownBy(work: () => unknown): SluiceError {
+  try {
+    work();
+  } catch (error) {
+    assert.ok(isSluiceError(error), String(error));
+    return error;
+  }
+  throw new assert.AssertionError({ message: "it was accepted" });
 }
 
 /** A line that was logged. */

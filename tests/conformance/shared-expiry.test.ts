@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { app, type ConsumerOptions, consumer, fixed, topic } from "sluice";
 import { z } from "zod";
-import { eventually, Inbox, type World, world } from "./harness.ts";
+import { eventually, Inbox, letTimePass, type World, workedOff, world } from "./harness.ts";
 
 const quotes = topic("quotes", { schema: z.object({ name: z.string() }), partitions: 1, timeToLive: "1ms" });
 
@@ -12,22 +12,13 @@ function trading(options: Partial<ConsumerOptions<Quote>> & Pick<ConsumerOptions
   return app({ consumers: [consumer(quotes, { group: "trading", mode: "shared", ...options })] });
 }
 
-function allDone(here: World): Promise<true> {
-  return eventually("everything is done", async () => {
-    const [row] = await here.sql<{ lag: number; waiting: number }[]>`
-      select (select sum(lag) from sluice.lag where "group" = 'trading')::int as lag,
-        ((select count(*) from sluice.pending) + (select count(*) from sluice.shared_retries))::int as waiting`;
-    return row?.lag === 0 && row.waiting === 0 ? (true as const) : undefined;
-  });
-}
-
 /** Three messages of which two have expired before anybody comes. */
 async function sendThree(here: World): Promise<void> {
   await using sluice = await here.connect();
   await sluice.send(quotes, { name: "gone" }, { key: "k" });
   await sluice.send(quotes, { name: "kept" }, { timeToLive: "1h" });
   await sluice.send(quotes, { name: "gone too" }, { timeToLive: "2ms" });
-  await here.sql`select pg_sleep(0.01)`;
+  await letTimePass(here.sql, 10);
 }
 
 test("[Q2] what has expired is handed to no member of a shared group; dropped, or kept as expired", async () => {
@@ -37,7 +28,7 @@ test("[Q2] what has expired is handed to no member of a shared group; dropped, o
     await sendThree(here);
     await using running = await here.start(trading({ onExpired, handler: (c) => seen.add(c.value.name) }));
     await seen.until(1);
-    await allDone(here);
+    await workedOff(here.sql, "trading");
     assert.deepEqual(seen.items, ["kept"]);
     const letters =
       await here.sql`select "offset"::int, key, value->>'name' as name, reason, attempts from sluice.dead_letters order by 1`;
@@ -75,7 +66,7 @@ test("[Q2] one that expires before a further attempt is not handed over again, a
   const letters = await here.sql`select reason, attempts from sluice.dead_letters`;
   assert.deepEqual([...letters], [{ reason: "expired", attempts: 1 }]);
   assert.deepEqual(seen.items, [1]);
-  await allDone(here);
+  await workedOff(here.sql, "trading");
 });
 
 test("[Q2] who has lost a lease keeps no letter of what expired in it", async () => {
@@ -96,8 +87,8 @@ test("[Q2] who has lost a lease keeps no letter of what expired in it", async ()
   await reached.promise;
   await using next = await here.start(trading({ handler: () => undefined }));
   await here.sql`select sluice.expire_lease(lease) from (select lease from sluice.pending order by lease) held`;
-  await allDone(here);
-  await here.sql`select pg_sleep(2)`;
+  await workedOff(here.sql, "trading");
+  await letTimePass(here.sql, 2_000);
   held.resolve();
   await holding.close();
   assert.deepEqual([...(await here.sql`select from sluice.dead_letters`)], []);

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { sql } from "drizzle-orm";
 import { app, type ConsumerOptions, consumer, fixed, isSluiceError, topic } from "sluice";
 import { z } from "zod";
-import { count, eventually, Inbox, type World, world } from "./harness.ts";
+import { count, eventually, Inbox, type World, workedOff, world } from "./harness.ts";
 
 const jobs = topic("jobs", { schema: z.object({ number: z.number() }), partitions: 1 });
 
@@ -15,16 +15,6 @@ function sharing(options: Options, group = "workers") {
 
 const numbers = (to: number) => count(to).map((number) => ({ number }));
 
-function allDone(here: World, group = "workers"): Promise<true> {
-  return eventually("everything is done", async () => {
-    const [row] = await here.sql<{ lag: number; waiting: number }[]>`
-      select (select sum(lag)::int from sluice.lag where "group" = ${group}) as lag,
-        ((select count(*) from sluice.pending where "group" = ${group})
-          + (select count(*) from sluice.shared_retries where "group" = ${group}))::int as waiting`;
-    return row?.lag === 0 && row.waiting === 0 ? (true as const) : undefined;
-  });
-}
-
 const ordered = (inbox: Inbox<number>) => [...inbox.items].sort((left, right) => left - right);
 
 test("[R8][K8] a shared group that nobody works for is reset, shifted and cloned", async () => {
@@ -35,7 +25,7 @@ test("[R8][K8] a shared group that nobody works for is reset, shifted and cloned
     await using running = await here.start(sharing({ handler: (c) => first.add(c.value.number) }));
     await sluice.sendBatch(jobs, numbers(20));
     await first.until(20);
-    await allDone(here);
+    await workedOff(here.sql, "workers");
     void running;
   }
   const [dry] = await sluice.groups.reset("workers", "jobs", { offset: 15 }, { dryRun: true });
@@ -47,7 +37,7 @@ test("[R8][K8] a shared group that nobody works for is reset, shifted and cloned
     const again = new Inbox<number>();
     await using running = await here.start(sharing({ handler: (c) => again.add(c.value.number) }, group));
     await again.until(7);
-    await allDone(here, group);
+    await workedOff(here.sql, group);
     assert.deepEqual(
       ordered(again),
       count(7).map((number) => 13 + number),
@@ -61,11 +51,11 @@ test("[R8] while a member lives a move is refused, and a dry run says so", async
   await using running = await here.start(sharing({ handler: () => undefined }));
   const { groups } = running.sluice;
   await running.sluice.sendBatch(jobs, numbers(3));
-  await allDone(here);
+  await workedOff(here.sql, "workers");
   const [dry] = await groups.reset("workers", "jobs", "earliest", { dryRun: true });
   assert.match(dry?.note ?? "", /needs force/);
   await assert.rejects(groups.reset("workers", "jobs", "earliest"), (error) => isSluiceError(error, "GROUP_ACTIVE"));
-  await allDone(here);
+  await workedOff(here.sql, "workers");
 });
 
 /** Resets a group by force while a member has four messages in their handlers, which write effects in their transactions. */
@@ -92,7 +82,7 @@ async function resetByForce(here: World): Promise<{ readonly outcomes: string[];
   assert.equal(move?.note, "its member was fenced");
   held.resolve();
   await arrived.until(14);
-  await allDone(here);
+  await workedOff(here.sql, "workers");
   const effects = await here.sql<{ number: number }[]>`select number from effects order by number`;
   return { outcomes, effects: effects.map(({ number }) => number) };
 }

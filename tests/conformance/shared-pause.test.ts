@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { app, type ConsumerOptions, consumer, fixed, topic } from "sluice";
 import { z } from "zod";
-import { count, eventually, Inbox, recordingLogger, type World, world } from "./harness.ts";
+import { count, eventually, Inbox, letTimePass, recordingLogger, type World, world } from "./harness.ts";
 
 const jobs = topic("jobs", { schema: z.object({ number: z.number() }), partitions: 2 });
 
@@ -66,7 +66,7 @@ async function begunWhilePaused(here: World, heard: number): Promise<number> {
   for (const holding of held) holding.letGo();
   await eventually("what was in the handlers is done", () => done(here, (messages) => messages >= 8));
   // A look at how the group stands is made twice a second.
-  await here.sql`select pg_sleep(1.2)`;
+  await letTimePass(here.sql, 1_200);
   const begun = held.reduce((sum, { arrived }) => sum + arrived.items.length, 0) - 8;
   await one.sluice.groups.resume("workers");
   for (const holding of held) holding.letGo(true);
@@ -108,7 +108,7 @@ test("[K8] a group that was paused before its members start is leased nothing, a
   await sluice.sendBatch(jobs, numbers(10));
   const seen = new Inbox<number>();
   await using running = await here.start(sharing({ handler: (c) => seen.add(c.value.number) }));
-  await here.sql`select pg_sleep(0.7)`;
+  await letTimePass(here.sql, 700);
   assert.deepEqual([...(await here.sql`select from sluice.pending`)], []);
   assert.deepEqual(seen.items, []);
   assert.equal((await sluice.groups.list())[0]?.pausedPartitions, 2);
@@ -125,7 +125,7 @@ test("[K8] a paused partition holds nobody else up, however much of it is in han
   await holding.arrived.until(2);
   await running.sluice.groups.pause("workers", { topic: "jobs", partition: 0 });
   await running.sluice.sendBatch(jobs, numbers(20), { partition: 1 });
-  await here.sql`select pg_sleep(0.7)`;
+  await letTimePass(here.sql, 700);
   const before = holding.arrived.items.filter(({ partition }) => partition === 0).length;
   holding.letGo(true);
   await eventually("the other partition is done", async () =>
@@ -151,7 +151,7 @@ test("[K8] what waits for another attempt is not tried while the group is paused
   await running.sluice.send(jobs, { number: 1 });
   await attempts.until(1);
   await running.sluice.groups.pause("workers");
-  await here.sql`select pg_sleep(1)`;
+  await letTimePass(here.sql, 1_000);
   assert.deepEqual(attempts.items, [1]);
   await running.sluice.groups.resume("workers");
   assert.deepEqual(await attempts.until(2), [1, 2]);
@@ -186,7 +186,7 @@ test('[K8][R5] onExhausted "pause" pauses the group in the topic and says why; r
     { group: "workers", topic: "jobs", partition: null, reason: "partition 0, offset 0: Error: no" },
   );
   await two.sluice.send(jobs, { number: 2 });
-  await here.sql`select pg_sleep(0.7)`;
+  await letTimePass(here.sql, 700);
   assert.deepEqual(seen.items, ["1 attempt 1", "1 attempt 2"]);
   state.fails = false;
   await two.sluice.groups.resume("workers");
@@ -208,7 +208,7 @@ test("[Q4][K8] a paused shared group of a topic with priorities is leased nothin
   await using running = await here.start(sharing);
   await running.sluice.groups.pause("workers");
   for (const priority of [0, 1, 2]) await running.sluice.send(lanes, { number: priority }, { priority });
-  await here.sql`select pg_sleep(0.7)`;
+  await letTimePass(here.sql, 700);
   assert.deepEqual(seen.items, []);
   assert.deepEqual([...(await here.sql`select from sluice.pending`)], []);
   await running.sluice.groups.resume("workers");

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { sql } from "drizzle-orm";
 import { app, type ConsumerOptions, consumer, fixed, type RunningApp, topic } from "sluice";
 import { z } from "zod";
-import { count, eventually, Inbox, type World, world } from "./harness.ts";
+import { count, eventually, Inbox, letTimePass, type World, world } from "./harness.ts";
 
 const jobs = topic("jobs", {
   schema: z.object({ number: z.number(), broken: z.boolean().optional() }),
@@ -171,7 +171,7 @@ test("[R8] consumeAgain hands one message of the log to the group once more; whi
   await running.sluice.groups.pause("workers");
   assert.equal(await running.sluice.groups.consumeAgain("workers", "jobs", partition, offset), "redriven");
   assert.equal(await running.sluice.groups.consumeAgain("workers", "jobs", partition, offset), "waiting");
-  await here.sql`select pg_sleep(0.7)`;
+  await letTimePass(here.sql, 700);
   assert.deepEqual(inbox.items, ["5 attempt 1"]);
   await running.sluice.groups.resume("workers");
   assert.deepEqual(await inbox.until(2), ["5 attempt 1", "5 attempt 1"]);

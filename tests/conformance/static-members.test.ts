@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { app, consumer, type RunningApp, topic } from "sluice";
 import { z } from "zod";
-import { eventually, Inbox, recordingLogger, type World, world } from "./harness.ts";
+import { eventually, Inbox, letTimePass, recordingLogger, type World, world } from "./harness.ts";
 
 const jobs = topic("jobs", { schema: z.number(), partitions: 4 });
 const chores = topic("chores", { schema: z.number(), partitions: 2 });
@@ -52,7 +52,10 @@ test("[K6] a static member that restarts has the partitions it had, and nobody h
       [0, 1].map(() => ({ static_id: "warehouse-1", held: false, live: false })),
     );
     // The others look at each other several times meanwhile.
-    await here.sql`select pg_notify('sluice', 'group ' || "group"), pg_sleep(0.2) from sluice.consumer_group, generate_series(1, 5)`;
+    for (let look = 0; look < 5; look += 1) {
+      await here.sql`select pg_notify('sluice', 'group ' || "group") from sluice.consumer_group`;
+      await letTimePass(here.sql, 200);
+    }
     assert.equal((await here.sql`select from sluice.assignments where held`).length, 2);
     warehouse = await here.start(worker({ name: "after", member: "warehouse-1" }));
     const after = await held(here, "as before", { after: 2, other: 2 });

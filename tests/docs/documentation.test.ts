@@ -1,8 +1,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { testDatabase } from "@sluice/testkit";
+import { temporaryFolder, testDatabase } from "@sluice/testkit";
 import postgres from "postgres";
 import { connect, silentLogger, topic } from "sluice";
 import { z } from "zod";
@@ -24,27 +24,23 @@ const blocks = documents.flatMap((path) =>
 function typeErrors(texts: Readonly<Record<string, string>>): string[] {
   // Below the project, so that packages are found as a reader's would be; git ignores it.
   mkdirSync(join(root, ".sluice"), { recursive: true });
-  const folder = mkdtempSync(join(root, ".sluice", "documentation-"));
-  try {
-    for (const [name, text] of Object.entries(texts))
-      writeFileSync(join(folder, `${name}.ts`), `${text}\nexport {};\n`);
-    writeFileSync(
-      join(folder, "tsconfig.json"),
-      JSON.stringify({
-        extends: "../../tsconfig.json",
-        // An example shows a thing without always using it.
-        compilerOptions: { noUnusedLocals: false, noUnusedParameters: false },
-        include: ["*.ts", "../../libs/store/sql.d.ts"],
-      }),
-    );
-    const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
-    const { status, stdout } = spawnSync("node", [compiler, "-p", folder], { cwd: folder, encoding: "utf8" });
-    const errors = stdout.split("\n").filter((line) => line.includes(": error TS"));
-    if (status !== 0 && errors.length === 0) throw new Error(`the compiler ended with ${status}: ${stdout}`);
-    return errors;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  using temporary = temporaryFolder("documentation", join(root, ".sluice"));
+  const folder = temporary.path;
+  for (const [name, text] of Object.entries(texts)) writeFileSync(join(folder, `${name}.ts`), `${text}\nexport {};\n`);
+  writeFileSync(
+    join(folder, "tsconfig.json"),
+    JSON.stringify({
+      extends: "../../tsconfig.json",
+      // An example shows a thing without always using it.
+      compilerOptions: { noUnusedLocals: false, noUnusedParameters: false },
+      include: ["*.ts", "../../libs/store/sql.d.ts"],
+    }),
+  );
+  const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
+  const { status, stdout } = spawnSync("node", [compiler, "-p", folder], { cwd: folder, encoding: "utf8" });
+  const errors = stdout.split("\n").filter((line) => line.includes(": error TS"));
+  if (status !== 0 && errors.length === 0) throw new Error(`the compiler ended with ${status}: ${stdout}`);
+  return errors;
 }
 
 test("every ts block of the documentation type-checks", () => {

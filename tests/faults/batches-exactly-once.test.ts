@@ -1,5 +1,5 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { eventually, type FaultyProxy, History, startProxy } from "@sluice/testkit";
+import { eventually, type FaultyProxy, History, isCommit, startProxy } from "@sluice/testkit";
 import { lagOf } from "../invariants/recording-groups.ts";
 import { killBackends, openRig, plant, type Rig, sendMany } from "../invariants/rig.ts";
 import { effectCount, effectWriter, inexactEffects, makeEffectTable } from "./effects.ts";
@@ -8,7 +8,6 @@ setDefaultTimeout(60_000);
 
 /** A batch of one, as with a single key, is marked as a message by itself is. */
 const isMark = (statement: string) => /sluice\.mark_(all_)?done/.test(statement);
-const isCommit = (statement: string) => statement.trim().toLowerCase() === "commit";
 
 /** Twenty messages in batches of eight, the writer behind a proxy; `fault` meets the first of them. */
 async function writeThrough(

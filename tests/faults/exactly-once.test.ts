@@ -1,5 +1,5 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { eventually, type FaultyProxy, History, startProxy } from "@sluice/testkit";
+import { eventually, type FaultyProxy, History, isCommit, startProxy } from "@sluice/testkit";
 import { lagOf } from "../invariants/recording-groups.ts";
 import { during, killBackends, openRig, plant, type Rig, sendMany } from "../invariants/rig.ts";
 import { effectCount, effectWriter, inexactEffects, makeEffectTable } from "./effects.ts";
@@ -7,7 +7,6 @@ import { effectCount, effectWriter, inexactEffects, makeEffectTable } from "./ef
 setDefaultTimeout(60_000);
 
 const isMark = (statement: string) => statement.includes("sluice.mark_done");
-const isCommit = (statement: string) => statement.trim().toLowerCase() === "commit";
 
 /** Five messages, one writer behind a proxy; `fault` meets it at work. Resolves when the group is at the end. */
 async function writeThrough(rig: Rig, fault: (proxy: FaultyProxy) => Promise<void>): Promise<string[]> {

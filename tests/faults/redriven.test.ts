@@ -1,7 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { DeadLetters, Groups, RedrivenMessages } from "@sluice/broker";
 import { type AnyConsumer, consumer, fixed, type HandlerContext, type Topic } from "@sluice/contract";
-import { eventually, startProxy } from "@sluice/testkit";
+import { eventually, isCommit, startProxy } from "@sluice/testkit";
 import { sql as text } from "drizzle-orm";
 import type postgres from "postgres";
 import { during, killBackends, openRig, plant, type Rig } from "../invariants/rig.ts";
@@ -9,7 +9,6 @@ import { during, killBackends, openRig, plant, type Rig } from "../invariants/ri
 setDefaultTimeout(60_000);
 
 const isMark = (statement: string) => statement.includes("sluice.mark_redriven");
-const isCommit = (statement: string) => statement.trim().toLowerCase() === "commit";
 
 type Handle = (context: HandlerContext<string>) => Promise<void>;
 

@@ -1,7 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { forgetExpired, type Reply } from "@sluice/broker";
 import { openTopic } from "@sluice/log";
-import { eventually, startProxy } from "@sluice/testkit";
+import { eventually, isCommit, startProxy } from "@sluice/testkit";
 import { Answers } from "@sluice/worker";
 import { sql as text } from "drizzle-orm";
 import { app, consumer, fixed, silentLogger } from "sluice";
@@ -10,7 +10,6 @@ import { positionOf, prices, replies, requester, startAnswering } from "./reques
 
 setDefaultTimeout(60_000);
 
-const isCommit = (statement: string) => statement.trim().toLowerCase() === "commit";
 const ball = { article: "ball" };
 
 /** An app that answers at once, or when `ready` says so. */

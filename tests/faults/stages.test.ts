@@ -1,5 +1,5 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { eventually, type FaultyProxy, startProxy } from "@sluice/testkit";
+import { eventually, type FaultyProxy, isCommit, startProxy } from "@sluice/testkit";
 import { HandlerTransactions } from "@sluice/worker";
 import type { SQL } from "drizzle-orm";
 import { PgDialect } from "drizzle-orm/pg-core";
@@ -12,7 +12,6 @@ setDefaultTimeout(60_000);
 
 const isAppend = (statement: string) => statement.includes("sluice.append_within");
 const isMark = (statement: string) => statement.includes("sluice.mark_all_done");
-const isCommit = (statement: string) => statement.trim().toLowerCase() === "commit";
 
 /** The match from its `number`-th time on: a stage's first transactions have 1, 2, 4, 8 and 16 messages. */
 function nth(number: number, match: (statement: string) => boolean): (statement: string) => boolean {

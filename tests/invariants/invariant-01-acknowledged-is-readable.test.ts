@@ -1,6 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import type { Log } from "@sluice/log";
-import { acknowledgedIsReadable, eventually, History, startProxy } from "@sluice/testkit";
+import { acknowledgedIsReadable, eventually, History, isAppend, startProxy } from "@sluice/testkit";
 import { brokenLog } from "./broken-log.ts";
 import { killBackends, openRig, readTopic, sendMany } from "./rig.ts";
 
@@ -17,7 +17,6 @@ test("[I1][K4] what was acknowledged is readable, although answers are lost, con
       sendMany(producer, topic, history, { sender: `s${index}`, count: 150, inFlight: 8 }),
     ),
   );
-  const isAppend = (statement: string) => statement.includes("sluice_log.append_");
   for (const fault of [
     () => proxy.swallowAnswer(isAppend),
     async () => proxy.cutAll(),

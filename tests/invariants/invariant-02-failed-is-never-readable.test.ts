@@ -1,13 +1,11 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { SluiceError } from "@sluice/kernel";
 import type { Log } from "@sluice/log";
-import { failedIsNeverReadable, History, startProxy } from "@sluice/testkit";
+import { failedIsNeverReadable, History, isAppend, startProxy } from "@sluice/testkit";
 import { brokenLog } from "./broken-log.ts";
 import { openRig, plant, readTopic, sendMany } from "./rig.ts";
 
 setDefaultTimeout(60_000);
-
-const isAppend = (statement: string) => statement.includes("sluice_log.append_");
 
 test("[I2] what the server refused is not readable, and what it may have done is never called failed", async () => {
   await using rig = await openRig();

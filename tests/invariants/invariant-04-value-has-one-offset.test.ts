@@ -1,10 +1,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { eventually, History, startProxy, valueHasOneOffset } from "@sluice/testkit";
+import { eventually, History, isAppend, startProxy, valueHasOneOffset } from "@sluice/testkit";
 import { during, openRig, plant, readTopic, sendMany } from "./rig.ts";
 
 setDefaultTimeout(60_000);
-
-const isAppend = (statement: string) => statement.includes("sluice_log.append_");
 
 test("[I4][K4] a send whose answer was lost again and again is in the log once, also when the segment rolled meanwhile", async () => {
   await using rig = await openRig();

@@ -1,22 +1,22 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { testDatabase } from "@sluice/testkit";
+import { temporaryFolder, testDatabase } from "@sluice/testkit";
 import { firstConsumer } from "../docs/blocks.ts";
 
 setDefaultTimeout(120_000);
 
 const root = join(import.meta.dirname, "..", "..");
 const modules = join(root, "node_modules");
-const home = mkdtempSync(join(tmpdir(), "sluice-package-"));
+const temporary = temporaryFolder("package");
+const home = temporary.path;
 const build = join(home, "build");
 const stranger = join(home, "stranger");
 const consumerText = firstConsumer(readFileSync(join(root, "README.md"), "utf8"));
-afterAll(() => rmSync(home, { recursive: true, force: true }));
+afterAll(() => temporary[Symbol.dispose]());
 
 function runIn(folder: string, file: string, ...parameters: string[]): string {
   const { status, stdout, stderr } = spawnSync(file, parameters, { cwd: folder, encoding: "utf8" });

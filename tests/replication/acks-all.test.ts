@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type TemporaryFolder, temporaryFolder } from "@sluice/testkit";
 import postgres from "postgres";
 import { app, connect, consumer, type Sluice, silentLogger, topic } from "sluice";
 import { type EmbeddedServer, startEmbedded } from "sluice/embedded";
@@ -9,16 +8,14 @@ import { z } from "zod";
 
 const letters = topic("letters", { schema: z.string(), partitions: 1 });
 
-let folder: string;
+let folder: TemporaryFolder;
 let server: EmbeddedServer;
 let sql: postgres.Sql;
 let sluice: Sluice;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "sluice-acks-"));
-  // Run by root, the server belongs to another user, who must be able to get in.
-  await chmod(folder, 0o755);
-  server = await startEmbedded({ dataDirectory: join(folder, "postgres") });
+  folder = temporaryFolder("acks");
+  server = await startEmbedded({ dataDirectory: join(folder.path, "postgres") });
   sql = postgres(server.url, { max: 2, onnotice: () => undefined });
   sluice = await connect({ url: server.url, topics: [letters], logger: silentLogger });
 }, 60_000);
@@ -28,7 +25,7 @@ afterAll(async () => {
   await sluice.close();
   await sql.end();
   await server.stop();
-  await rm(folder, { recursive: true, force: true });
+  folder[Symbol.dispose]();
 }, 60_000);
 
 /** Makes commits that ask for standbys wait for these; waits until the server does so. */

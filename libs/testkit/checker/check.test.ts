@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
+import { temporaryFolder } from "../temporary-folder.ts";
 import { type AnomalyName, anomalyNames } from "./anomaly.ts";
 import { checkHistory } from "./check.ts";
 import { HistoryWriter, mergeHistories, readHistory } from "./history-file.ts";
@@ -274,24 +274,20 @@ test("[I14] what no position has passed may be unhandled, if the history knows p
 });
 
 test("a history of several processes is read from files, in the order of time, without a line that was cut", () => {
-  const folder = mkdtempSync(join(tmpdir(), "sluice-history-"));
-  try {
-    const history = goodHistory(1);
-    const writers = new Map<string, HistoryWriter>();
-    const pathOf = (process: string) => join(folder, `${process}.ndjson`);
-    for (const operation of history) {
-      const writer = writers.get(operation.process) ?? new HistoryWriter(pathOf(operation.process));
-      writers.set(operation.process, writer);
-      void writer.write(operation);
-    }
-    for (const writer of writers.values()) writer.close();
-    const cut = join(folder, "cut.ndjson");
-    writeFileSync(cut, '{"op":"fault","what":"ki');
-    const whole = join(folder, "whole.ndjson");
-    mergeHistories([...[...writers.keys()].map(pathOf), cut], whole);
-    expect([...readHistory(whole)]).toEqual(history);
-    expect(checkHistory(readHistory(whole))).toEqual(checkHistory(history));
-  } finally {
-    rmSync(folder, { recursive: true });
+  using folder = temporaryFolder("history");
+  const history = goodHistory(1);
+  const writers = new Map<string, HistoryWriter>();
+  const pathOf = (process: string) => join(folder.path, `${process}.ndjson`);
+  for (const operation of history) {
+    const writer = writers.get(operation.process) ?? new HistoryWriter(pathOf(operation.process));
+    writers.set(operation.process, writer);
+    void writer.write(operation);
   }
+  for (const writer of writers.values()) writer.close();
+  const cut = join(folder.path, "cut.ndjson");
+  writeFileSync(cut, '{"op":"fault","what":"ki');
+  const whole = join(folder.path, "whole.ndjson");
+  mergeHistories([...[...writers.keys()].map(pathOf), cut], whole);
+  expect([...readHistory(whole)]).toEqual(history);
+  expect(checkHistory(readHistory(whole))).toEqual(checkHistory(history));
 });

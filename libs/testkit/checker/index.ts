@@ -1,11 +1,10 @@
-export { type Anomaly, type AnomalyName, anomalyNames } from "./anomaly.ts";
+export type { Anomaly, AnomalyName } from "./anomaly.ts";
 export { type Counts, checkHistory, type Finding, type Verdict } from "./check.ts";
 export { HistoryWriter, mergeHistories, readHistory, steadyNow } from "./history-file.ts";
 export {
   type EffectOperation,
   type FaultOperation,
   type GroupOperation,
-  historyKeys,
   keyOf,
   nowhere,
   type Operation,

@@ -5,7 +5,7 @@ import { type GroupOperation, nowhere, type Operations, type Run } from "./opera
 export const outcomes = { none: -1, unknown: 0, acknowledged: 1, failed: 2 } as const;
 
 /** A sender's messages by their numbers. */
-export class Sent {
+class Sent {
   readonly outcome = new Column();
   /** Where its sender was told that it is. */
   readonly toldPartition = new Column();
@@ -16,7 +16,7 @@ export class Sent {
 }
 
 /** A partition's messages by their offsets: what the last reading found there, else what was seen there first. */
-export class Seen {
+class Seen {
   readonly sender = new Column();
   readonly number = new Column();
   /** 1: the last reading of the log found it. */

@@ -10,7 +10,7 @@ const tagged = topic("tagged", { schema: z.string() });
 const urgent = topic("urgent", { schema: z.string(), priorities: 2 });
 
 /** The victim asks and answers. A request that was told of a failure is made again. */
-export const requests: Scenario = {
+const requests: Scenario = {
   name: "requests and answers",
   isByTurns: true,
   statements: ["broker/answer", "call/answer", "broker/ring-replies", "broker/read-replies"],
@@ -40,7 +40,7 @@ export const requests: Scenario = {
 };
 
 /** The victim prepares and decides. What it was not told of is asked about, and given up. */
-export const halves: Scenario = {
+const halves: Scenario = {
   name: "half messages",
   isByTurns: true,
   statements: [
@@ -81,7 +81,7 @@ export const halves: Scenario = {
 };
 
 /** What people ask of groups and dead letters: each is one statement, and who was told of a failure may ask again. */
-export const administration: Scenario = {
+const administration: Scenario = {
   name: "looking after groups",
   isByTurns: true,
   statements: [
@@ -128,7 +128,7 @@ export const administration: Scenario = {
 };
 
 /** A topic that deduplicates: asked again under one id, a message is there once. */
-export const guarded: Scenario = {
+const guarded: Scenario = {
   name: "a topic that deduplicates",
   isByTurns: true,
   statements: ["log/append-guarded"],
@@ -147,7 +147,7 @@ export const guarded: Scenario = {
 };
 
 /** Filters, and lanes of priorities in a shared group. */
-export const chosen: Scenario = {
+const chosen: Scenario = {
   name: "filters and priorities",
   isByTurns: true,
   statements: ["log/read-matching", "broker/lease-urgent-ranges"],

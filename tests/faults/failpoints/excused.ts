@@ -23,7 +23,6 @@ export const excused: Readonly<Record<string, readonly string[]>> = {
     "retention/drop",
   ],
   "reads, for whoever asked, and is told": [
-    "broker/database-time-ms",
     "broker/has-group",
     "broker/paused-partitions",
     "log/dropped-below",

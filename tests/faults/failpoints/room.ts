@@ -14,7 +14,7 @@ import {
 import { killBackends } from "../../invariants/rig.ts";
 
 /** Application names begin with it. */
-export const victimName = "victim";
+const victimName = "victim";
 
 /** How long anything may take before a test says what it waited for. */
 const deadlineMs = 30_000;

@@ -252,7 +252,7 @@ export const life: Scenario = {
     "broker/assert-duty",
     "broker/take-position",
     "broker/release-position",
-    "broker/clock",
+    "broker/database-time-ms",
     "broker/declare-schedule",
     "broker/next-schedules",
     "broker/fire-schedule",

@@ -36,7 +36,7 @@ export interface Tour {
 }
 
 /** Goes over the statements of a scenario, and at each over its outcomes: one round for each, several side by side. */
-export async function tour(scenario: Scenario, lanes = 1): Promise<Tour> {
+async function tour(scenario: Scenario, lanes = 1): Promise<Tour> {
   const seen = new Set<string>();
   const unnamed = new Set<string>();
   const problems: string[] = [];

@@ -1,5 +1,5 @@
 import { type Place, placeText, type RateLimit, rateLimitProblems, timeMs } from "@sluice/contract";
-import { type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
+import { limits, type Problem, parseDurationMs, problemsError } from "@sluice/kernel";
 import { arrayLiteral, type Pool } from "@sluice/store";
 import cloneStatement from "./sql/clone-group.sql" with { type: "text" };
 import consumeAgainStatement from "./sql/consume-again.sql" with { type: "text" };
@@ -260,7 +260,8 @@ export class GroupAdministration {
   }
 }
 
-const isPartition = (value: unknown) => Number.isInteger(value) && Number(value) >= 0 && Number(value) < 1_024;
+const isPartition = (value: unknown) =>
+  Number.isInteger(value) && Number(value) >= 0 && Number(value) < limits.partitions;
 
 function refuseScope(group: string, { topic, partition }: PauseScope, more: readonly Problem[] = []): void {
   const problems = [

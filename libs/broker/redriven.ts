@@ -1,4 +1,4 @@
-import type { Pool } from "@sluice/store";
+import { arrayLiteral, type Pool } from "@sluice/store";
 import type { KeptMessage } from "./kept-message.ts";
 import beginStatement from "./sql/begin-redriven.sql" with { type: "text" };
 import buryStatement from "./sql/bury-redriven.sql" with { type: "text" };
@@ -39,7 +39,7 @@ export class RedrivenMessages {
       value: string;
       headers: string;
       timestamp_ms: string;
-    }>("looking for redriven messages", waitingStatement, [position, limit, `{${[...without].join(",")}}`]);
+    }>("looking for redriven messages", waitingStatement, [position, limit, arrayLiteral([...without])]);
     return rows.map((row) => ({
       number: Number(row.redriven),
       offset: Number(row.offset),

@@ -1,7 +1,7 @@
 import { type Cadence, nextTick, type Schedule, ticksUntil } from "@sluice/contract";
 import { isSluiceError, type Logger, SluiceError, toError } from "@sluice/kernel";
 import { arrayLiteral, type Pool } from "@sluice/store";
-import clockStatement from "./sql/clock.sql" with { type: "text" };
+import clockStatement from "./sql/database-time-ms.sql" with { type: "text" };
 import declareStatement from "./sql/declare-schedule.sql" with { type: "text" };
 import fireStatement from "./sql/fire-schedule.sql" with { type: "text" };
 import nextStatement from "./sql/next-schedules.sql" with { type: "text" };

@@ -33,13 +33,12 @@ export {
   numberCharacters,
   numberForm,
 } from "./filter/node.ts";
-export { parseFilter, readFilter } from "./filter.ts";
+export { parseFilter } from "./filter.ts";
 export type { Deduplication, GuardOptions, MessageGuardOptions, Overflow, TopicGuards } from "./guards.ts";
 export type { Day, DeclaredWindow, Hours, HoursOptions, HoursPace, HoursWindow } from "./hours.ts";
 export { type OpenWindow, openWindow } from "./hours-calendar.ts";
 export { type LoggingOptions, logging } from "./logging.ts";
 export { compose, type Middleware, middlewareProblem, type Next } from "./middleware.ts";
-export { murmur2 } from "./murmur2.ts";
 export {
   keyHash,
   leastLoaded,

@@ -145,7 +145,7 @@ function mismatch(subject: string, error: z.core.$ZodError): SluiceError {
 }
 
 /** `["address", "street", 2]` as `address.street[2]`. */
-export function pathText(path: readonly PropertyKey[]): string {
+function pathText(path: readonly PropertyKey[]): string {
   return path.reduce<string>(
     (text, part) =>
       typeof part === "number" ? `${text}[${part}]` : text === "" ? String(part) : `${text}.${String(part)}`,

@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
-import { type Duration, durationMs, parseDurationMs } from "./duration.ts";
-import { isSluiceError } from "./errors.ts";
+import { type Duration, parseDurationMs } from "./duration.ts";
 
 test("a duration is its milliseconds, whole", () => {
   const durations: Duration[] = [0, 1.4, "0ms", "250ms", "1.5s", "5m", "12h", "7d", "2w", "0.0004s"];
-  expect(durations.map(durationMs)).toEqual([0, 1, 0, 250, 1_500, 300_000, 43_200_000, 604_800_000, 1_209_600_000, 0]);
+  expect(durations.map(parseDurationMs)).toEqual([
+    0, 1, 0, 250, 1_500, 300_000, 43_200_000, 604_800_000, 1_209_600_000, 0,
+  ]);
 });
 
 test("what is no duration is refused", () => {
@@ -25,13 +26,4 @@ test("what is no duration is refused", () => {
     {},
   ];
   expect(others.map(parseDurationMs)).toEqual(others.map(() => undefined));
-  for (const other of others) {
-    let error: unknown;
-    try {
-      durationMs(other as Duration);
-    } catch (thrown) {
-      error = thrown;
-    }
-    expect(isSluiceError(error, "INVALID_OPTIONS")).toBe(true);
-  }
 });

@@ -1,5 +1,3 @@
-import { SluiceError } from "./errors.ts";
-
 const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const;
 
 type Unit = keyof typeof unitMs;
@@ -8,25 +6,11 @@ type Unit = keyof typeof unitMs;
 export type Duration = number | `${number}${Unit}`;
 
 /**
- * A duration in whole milliseconds.
- *
- * Fails with INVALID_OPTIONS when it is negative, not finite, or not of the form above.
+ * A duration in whole milliseconds; `undefined` when it is negative, not finite, or not of the form above.
  *
  * @example
- * durationMs("1.5s") // 1500
+ * parseDurationMs("1.5s") // 1500
  */
-export function durationMs(duration: Duration): number {
-  const ms = parseDurationMs(duration);
-  if (ms === undefined) {
-    throw new SluiceError(
-      "INVALID_OPTIONS",
-      `${JSON.stringify(duration)} is not a duration: write a number of milliseconds, or "250ms", "1.5s", "5m", "12h", "7d", "2w"`,
-    );
-  }
-  return ms;
-}
-
-/** As {@link durationMs}, but `undefined` where the text is no duration. */
 export function parseDurationMs(duration: unknown): number | undefined {
   if (typeof duration === "number")
     return Number.isFinite(duration) && duration >= 0 ? Math.round(duration) : undefined;

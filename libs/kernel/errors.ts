@@ -29,7 +29,7 @@ export const errorTable = {
   DATABASE_PRIVILEGE: { retryable: false, exitCode: 77 },
   /** The server is older than the oldest Postgres that Sluice supports. */
   DATABASE_TOO_OLD: { retryable: false, exitCode: 69 },
-  /** The connection goes through a pooler that gives each transaction another backend. */
+  /** A pooler gives each statement another backend, `sessionUrl` gives no session, or it leads to another database. Nothing was written. */
   DATABASE_POOLED: { retryable: false, exitCode: 69 },
   /** The server cannot write: disk full, read-only, out of memory. What was acknowledged is safe. */
   DATABASE_RESOURCES: { retryable: true, exitCode: 74 },

@@ -1,5 +1,5 @@
 export { type Clock, systemClock } from "./clock.ts";
-export { type Duration, durationMs, parseDurationMs } from "./duration.ts";
+export { type Duration, parseDurationMs } from "./duration.ts";
 export {
   type ErrorCode,
   errorTable,

@@ -1,8 +1,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { temporaryFolder } from "@sluice/testkit";
 import { projectFiles, root } from "./project-files.ts";
 
 setDefaultTimeout(60_000);
@@ -24,29 +24,26 @@ function refusedBy(files: Readonly<Record<string, string>>): {
   readonly refused: Set<string>;
   readonly checked: number;
 } {
-  const folder = mkdtempSync(join(tmpdir(), "sluice-dependency-rule-"));
-  try {
-    copyFileSync(join(root, "biome.json"), join(folder, "biome.json"));
-    for (const [path, text] of Object.entries(files)) {
-      mkdirSync(join(folder, dirname(path)), { recursive: true });
-      writeFileSync(join(folder, path), `${text}\n`);
-    }
-    const biome = join(root, "node_modules", "@biomejs", "biome", "bin", "biome");
-    const parameters = ["lint", "--vcs-enabled=false", "--only=noRestrictedImports", "--reporter=json", "."];
-    const { stdout, stderr } = spawnSync("node", [biome, ...parameters, "--max-diagnostics=none"], {
-      cwd: folder,
-      encoding: "utf8",
-    });
-    const report = JSON.parse(stdout) as Report;
-    expect(stderr).not.toContain("configuration resulted in errors");
-    const refused = report.diagnostics.filter(({ category }) => category === "lint/style/noRestrictedImports");
-    return {
-      refused: new Set(refused.map(({ location }) => pathOf(location))),
-      checked: report.summary.changed + report.summary.unchanged,
-    };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+  using temporary = temporaryFolder("dependency-rule");
+  const folder = temporary.path;
+  copyFileSync(join(root, "biome.json"), join(folder, "biome.json"));
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(join(folder, dirname(path)), { recursive: true });
+    writeFileSync(join(folder, path), `${text}\n`);
   }
+  const biome = join(root, "node_modules", "@biomejs", "biome", "bin", "biome");
+  const parameters = ["lint", "--vcs-enabled=false", "--only=noRestrictedImports", "--reporter=json", "."];
+  const { stdout, stderr } = spawnSync("node", [biome, ...parameters, "--max-diagnostics=none"], {
+    cwd: folder,
+    encoding: "utf8",
+  });
+  const report = JSON.parse(stdout) as Report;
+  expect(stderr).not.toContain("configuration resulted in errors");
+  const refused = report.diagnostics.filter(({ category }) => category === "lint/style/noRestrictedImports");
+  return {
+    refused: new Set(refused.map(({ location }) => pathOf(location))),
+    checked: report.summary.changed + report.summary.unchanged,
+  };
 }
 
 interface Report {

@@ -64,8 +64,8 @@ export interface ConnectOptions {
   /** For how long a send that fails is tried again, without doubling it. Default two minutes, at most ten. */
   readonly deliveryTimeout?: Duration;
   /**
-   * Connections for reading and everything else, at most; up to four more are for appending, two for filters, and one for
-   * answers to requests. Default 6.
+   * Connections for what has none of its own, at most; up to four more are for appending, one for reading, two for reading by filters,
+   * and one for answers to requests. Default 6.
    */
   readonly connections?: number;
   /** Shown in `pg_stat_activity`. Default `"sluice"`. */
@@ -89,9 +89,8 @@ export interface Sluice {
    * With `{ delay }` or `{ deliverAt }` it enters the log when it is due, never earlier by the database's clock; the result
    * says `"delayed"`, and until then its id {@link recall}s it.
    *
-   * Fails with INVALID_VALUE, RECORD_TOO_LARGE or QUEUE_FULL (nothing was written), INVALID_OPTIONS, UNKNOWN_TOPIC, NO_GROUP, BUFFER_FULL, CLOSED, a
-   * DATABASE_…
-   * code (nothing was written), or COMMIT_UNKNOWN when the database could not be asked in time whether it was.
+   * Fails with INVALID_VALUE, RECORD_TOO_LARGE, QUEUE_FULL, INVALID_OPTIONS, UNKNOWN_TOPIC, NO_GROUP, BUFFER_FULL, CLOSED or a DATABASE_…
+   * code, and nothing was written; or with COMMIT_UNKNOWN when the database could not be asked in time whether it was.
    *
    * @example
    * const { partition, offset } = await sluice.send(signups, { userId: "u1", email: "a@example.com" })

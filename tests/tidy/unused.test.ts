@@ -51,5 +51,6 @@ test("the check sees a file that nothing leads to, and an export that nobody imp
     "libs/log/forgotten.ts",
     "libs/log/index.ts nobody",
     "libs/log/read.ts alone",
+    "libs/log/read.ts nobody",
   ]);
 });

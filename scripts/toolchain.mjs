@@ -129,8 +129,8 @@ function findWorking(name, platformPackage, candidates) {
 }
 
 /**
- * Calls the handler for SIGINT, SIGTERM and SIGHUP; what a terminal and npm both deliver counts once. Under npm also when npm is
- * ended: it tells only the shell between, which ends without handing the signal on.
+ * Calls the handler for SIGINT, SIGTERM and SIGHUP; what a terminal and npm both deliver counts once. Under npm also when npm has
+ * ended: by a signal, of which it tells only the shell between, or killed, of which nobody is told.
  */
 export function onStopSignal(handler) {
   let lastMs = Number.NEGATIVE_INFINITY;
@@ -143,12 +143,28 @@ export function onStopSignal(handler) {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => stop(signal));
   if (process.env.npm_lifecycle_event === undefined) return;
   const parent = process.ppid;
+  const npm = npmAbove(parent);
   const watch = setInterval(() => {
-    if (process.ppid === parent) return;
+    if (process.ppid === parent && npmAbove(parent) === npm) return;
     clearInterval(watch);
-    stop("SIGTERM");
+    // Whoever asked before does not ask for haste by going.
+    if (lastMs === Number.NEGATIVE_INFINITY) stop("SIGTERM");
   }, 250);
   watch.unref();
+}
+
+/**
+ * The npm above the shell in which it runs scripts, where the system tells (/proc). Undefined when there is no shell between: what is
+ * above npm then, a terminal's shell perhaps, may end without ending this.
+ */
+function npmAbove(parent) {
+  try {
+    const [, name, above] = /\((.*)\) \S (\d+)/s.exec(readFileSync(`/proc/${parent}/stat`, "utf8")) ?? [];
+    return /^(ba|da|a|k|z|)sh$/.test(name) && Number(above) > 1 ? Number(above) : undefined;
+  } catch {
+    // It has just ended, or there is no /proc.
+    return undefined;
+  }
 }
 
 /** Runs the script's main function: a refusal is printed without a stack, and everything else is a bug with one. */

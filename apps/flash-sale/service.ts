@@ -35,7 +35,8 @@ export async function startFlashSale(context: MainContext<FlashSaleEnvironment>)
   const sluice = await connect({ url: databaseUrl, topics, logger, connections: 2, deliveryTimeout: "5s" });
   starting.defer(() => sluice.close());
   const main = new URL("./order-service/main.ts", import.meta.url);
-  const orderService = keepProcesses({ main, name: "order-service", logger });
+  const onEnd = () => logger.log("warn", "the order service has ended and is started again");
+  const orderService = keepProcesses({ main, name: "order-service", onEnd });
   starting.defer(() => orderService.close());
   await orderService.set(1, { DATABASE_URL: databaseUrl, SESSION_SECRET: environment.SESSION_SECRET ?? "" });
 

@@ -45,28 +45,44 @@ test("[A8] the apps end when the front is killed", async () => {
   // The test database fails the test when one of them is still connected.
 }, 60_000);
 
-test("[A8] the front and its apps end when npm start is killed, too", async () => {
-  await using database = await testDatabase();
-  const starting = spawn("node", [join(import.meta.dirname, "..", "..", "scripts", "start.mjs")], {
-    env: { ...process.env, DATABASE_URL: database.url, PORT: "0" },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  let output = "";
-  starting.stdout.setEncoding("utf8").on("data", (piece: string) => {
-    output += piece;
-  });
-  const ended = new Promise((resolve) => starting.once("exit", resolve));
-  try {
-    await eventually("all apps answer", () => output.includes("Ctrl-C ends it"));
-  } finally {
-    starting.kill("SIGKILL");
-    await ended;
-  }
-  for (const address of addressesIn(output)) await eventually(`${address} has ended`, () => hasEnded(address));
-}, 60_000);
+const root = join(import.meta.dirname, "..", "..");
+
+test.each([
+  ["npm start is", ["node", join(root, "scripts", "start.mjs")]],
+  ["npm itself is", ["npm", "start", "--silent"]],
+] as const)(
+  "[A8] the front and its apps end when %s killed, too",
+  async (_, [program, ...parameters]) => {
+    await using database = await testDatabase();
+    const starting = spawn(program, parameters, {
+      cwd: root,
+      env: { ...process.env, DATABASE_URL: database.url, PORT: "0" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let output = "";
+    starting.stdout.setEncoding("utf8").on("data", (piece: string) => {
+      output += piece;
+    });
+    const ended = new Promise((resolve) => starting.once("exit", resolve));
+    try {
+      await eventually("all apps answer", () => output.includes("Ctrl-C ends it"));
+    } finally {
+      starting.kill("SIGKILL");
+      await ended;
+    }
+    for (const address of addressesIn(output)) await eventually(`${address} has ended`, () => hasEnded(address));
+  },
+  60_000,
+);
 
 test("an app that does not start is one line, and the others end", async () => {
-  const gone = { name: "gone", title: "Gone", what: "Is not there.", main: join(import.meta.dirname, "not-there.ts") };
+  const gone = {
+    name: "gone",
+    title: "Gone",
+    what: "Is not there.",
+    topics: [],
+    main: new URL("not-there.ts", import.meta.url),
+  };
   const start = startOnTestDatabase((context) => startFront(context, [...sampleApps, gone]), {});
   const failure = await start.then(
     () => "it started",

@@ -1,7 +1,13 @@
-import { type MainContext, openFrame, type RunningApp, serveFile } from "@sluice/app-kit";
+import {
+  keepProcesses,
+  type MainContext,
+  openFrame,
+  type Processes,
+  type RunningApp,
+  serveFile,
+} from "@sluice/app-kit";
 import type { Context } from "hono";
 import { type SampleApp, sampleApps } from "./apps.ts";
-import { type Child, startChild } from "./child.ts";
 import { frontContent } from "./page.ts";
 
 /**
@@ -15,22 +21,32 @@ export async function startFront(
 ): Promise<RunningApp> {
   const { databaseUrl, host, port, stop, logger } = context;
   await using starting = new AsyncDisposableStack();
-  const frame = await openFrame({ name: "front", databaseUrl, brand: "samples", links: [], logger });
+  const frame = await openFrame({
+    name: "front",
+    databaseUrl,
+    topics: apps.flatMap(({ topics }) => topics),
+    otherTopics: true,
+    brand: "samples",
+    links: [],
+    logger,
+  });
   starting.defer(() => frame.close());
 
   process.stdout.write(`starting ${apps.map((app) => app.name).join(", ")} …\n`);
-  const begun = await Promise.allSettled(apps.map((app) => startChild(app, { databaseUrl, host, stop })));
-  const children = begun.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
-  starting.defer(async () => {
-    await Promise.all(children.map((child) => child.close()));
-  });
+  const children = apps.map((app) => ({ app, kept: keepProcesses({ ...app, onEnd: () => sayEnd(app) }) }));
+  const endAll = () => Promise.all(children.map(({ kept }) => kept.close()));
+  starting.defer(async () => void (await endAll()));
+  // What is still being started ends at once.
+  stop.addEventListener("abort", endAll, { once: true });
+  const variables = { DATABASE_URL: databaseUrl, HOST: host };
+  const begun = await Promise.allSettled(children.map(({ kept }) => kept.set(1, variables)));
   const failure = begun.find((one) => one.status === "rejected");
   if (failure !== undefined) throw failure.reason;
 
-  const childOf = (name: string | undefined) => children.find((child) => child.app.name === name);
+  const childOf = (name: string | undefined) => children.find(({ app }) => app.name === name)?.kept;
   frame.web.get("/", (c) => {
-    const content = frontContent(apps, (app) => addressFor(c, childOf(app.name)));
-    return c.html(frame.page("Samples", "/", content));
+    const samples = children.map(({ app, kept }) => ({ ...app, address: addressFor(c, kept.url) }));
+    return c.html(frame.page("Samples", "/", frontContent(samples)));
   });
   serveFile(frame.web, "/front.css", new URL("./front.css", import.meta.url));
   frame.web.get("/apps/:name/scenarios", (c) => passOn(c, childOf(c.req.param("name")), "/scenarios"));
@@ -44,30 +60,32 @@ export async function startFront(
   const parts = starting.move();
   return {
     ...listening,
-    notes: children.map(({ app, url }) => `${app.name.padEnd(15)} ${url}/`),
+    notes: children.map(({ app, kept }) => `${app.name.padEnd(15)} ${kept.url}/`),
     liveLine: () => frame.picture.line(),
     close: () => parts.disposeAsync(),
   };
 }
 
+function sayEnd({ name }: SampleApp): void {
+  process.stderr.write(`front: ${name} has ended and is started again\n`);
+}
+
 /** The app's own page, by the name under which this one was reached. */
-function addressFor(c: Context, child: Child | undefined): string | undefined {
-  if (child?.url === undefined) return undefined;
-  const address = new URL(child.url);
+function addressFor(c: Context, url: string): string {
+  const address = new URL(url);
   address.hostname = new URL(c.req.url).hostname;
   return address.href;
 }
 
 /** Asks the app itself, and answers as it does. */
-async function passOn(c: Context, child: Child | undefined, path: string): Promise<Response> {
+async function passOn(c: Context, child: Processes | undefined, path: string): Promise<Response> {
   if (child === undefined) return c.json({ error: "there is no such app" }, 404);
-  if (child.url === undefined) return c.json({ error: "the app is being started again" }, 503);
   try {
     const answer = await fetch(child.url + path, { method: c.req.method, signal: AbortSignal.timeout(10_000) });
     const headers = { "content-type": answer.headers.get("content-type") ?? "text/plain", "cache-control": "no-store" };
     return new Response(await answer.text(), { status: answer.status, headers });
   } catch {
-    // Whatever keeps it from answering: it has ended, it hangs. Its supervision is another matter.
+    // Whatever keeps it from answering: it has ended and is started again, it hangs.
     return c.json({ error: "the app does not answer" }, 502);
   }
 }

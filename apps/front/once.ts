@@ -1,6 +1,5 @@
-import { type MainContext, table } from "@sluice/app-kit";
+import { type MainContext, ownProcess, table } from "@sluice/app-kit";
 import { type SampleApp, sampleApps } from "./apps.ts";
-import { spawnApp } from "./child.ts";
 
 /** Runs every app's `--once`, one after the other, over one database. Resolves with 0 if all claims of all of them held. */
 export async function runAllOnce(
@@ -12,13 +11,14 @@ export async function runAllOnce(
   for (const app of apps) {
     process.stdout.write(`\n${app.title}\n${"━".repeat(app.title.length)}\n`);
     const startedAt = performance.now();
-    const { process: child, ended } = spawnApp(app, ["--once"], context, "inherit");
+    const variables = { DATABASE_URL: context.databaseUrl };
+    const { child, ended } = ownProcess(app.main, { parameters: ["--once"], variables, output: "inherit" });
     const onStop = () => child.kill("SIGTERM");
     context.stop.addEventListener("abort", onStop);
     const code = await ended;
     context.stop.removeEventListener("abort", onStop);
     if (context.stop.aborted) return 130;
-    const result = code === 0 ? "passed" : code === 1 ? "FAILED" : `FAILED with ${code}`;
+    const result = code === 0 ? "passed" : code === 1 ? "FAILED" : `FAILED with ${code ?? "a signal"}`;
     rows.push([app.name, app.title, result, `${Math.round((performance.now() - startedAt) / 1_000)} s`]);
     worst = Math.max(worst, code === 0 ? 0 : 1);
   }

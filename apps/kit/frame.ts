@@ -15,8 +15,10 @@ export interface FrameOptions {
   readonly databaseUrl: string;
   /** Its own tables: a file of statements that may be repeated. Default: it has none. */
   readonly schema?: URL;
-  /** The topics of its live picture; default every topic in the database. */
+  /** The topics of its live picture, in their order; default every topic in the database. */
   readonly topics?: readonly string[];
+  /** Whether every other topic follows these; default false. */
+  readonly otherTopics?: boolean;
   /** Beside the sign of Sluice on its pages. */
   readonly brand: string;
   readonly links: readonly Link[];
@@ -73,8 +75,8 @@ export async function openFrame(options: FrameOptions): Promise<Frame> {
   });
   const limit = options.maxBodyBytes === undefined ? {} : { maxBodyBytes: options.maxBodyBytes };
   const web = webFrame({ logger, ...limit, checkHealth: () => database.sql`select 1` });
-  const topics = options.topics === undefined ? {} : { topics: options.topics };
-  const picture = new LivePicture({ database, logger, ...topics });
+  const { topics = [], otherTopics: others = options.topics === undefined } = options;
+  const picture = new LivePicture({ database, logger, topics: { topics, others } });
   web.get("/picture", (c) => picture.stream(c));
   return {
     database,
@@ -85,7 +87,7 @@ export async function openFrame(options: FrameOptions): Promise<Frame> {
       const scenarios = new Scenarios({ app: name, database, logger, list, refusal });
       web.route("/scenarios", scenarios.routes());
       const server: WebServer = listen(
-        { host: host ?? "127.0.0.1", port, ...limit },
+        { host: host ?? "127.0.0.1", port },
         (request) => first?.(request) ?? web.fetch(request),
       );
       return {

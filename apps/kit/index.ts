@@ -5,7 +5,8 @@ export { type MainContext, type MainOptions, noEnvironment, type RunningApp, run
 export { optional } from "./options.ts";
 export { type Html, type Link, type Page, pictureElement, scenariosElement } from "./page/layout.ts";
 export type { GroupPicture, Picture, TopicPicture } from "./picture/picture.ts";
-export { keepProcesses, type Processes, type ProcessesOptions, type Variables } from "./process/kept-processes.ts";
+export { keepProcesses, type Processes, type ProcessesOptions } from "./process/kept-processes.ts";
+export { type OwnProcessOptions, ownProcess, type Variables } from "./process/own-process.ts";
 export { runSideTask, type SideTaskOptions, sideTaskInput, sideTaskOutput } from "./process/side-task.ts";
 export { atRate, pause, type RateOptions, type Timed, until } from "./report/at-rate.ts";
 export { Crowd, type Person } from "./report/crowd.ts";

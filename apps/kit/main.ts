@@ -1,8 +1,8 @@
 import { errorLine, isSluiceError, jsonLogger, type Logger } from "sluice";
-import { startEmbedded } from "sluice/embedded";
 import { z } from "zod";
 import { showLiveLine } from "./live-line.ts";
 import { type Options, readOptions } from "./options.ts";
+import { keepPostgres } from "./process/kept-postgres.ts";
 import { resultText } from "./scenarios/results.ts";
 import { ScenarioRefusal, type Scenarios } from "./scenarios/scenarios.ts";
 import { StartError } from "./start-error.ts";
@@ -94,7 +94,7 @@ async function run<Environment>(main: MainOptions<Environment>, logger: Logger):
   if (databaseUrl === undefined) {
     // Several apps may come to it, each with pools of its own.
     const settings = { max_connections: "300" };
-    const server = await startEmbedded({ settings, onLog: (line) => process.stdout.write(`${line}\n`) });
+    const server = await keepPostgres({ settings, onLog: (line) => process.stdout.write(`${line}\n`) });
     parts.defer(() => server.stop());
     process.stdout.write(`no DATABASE_URL: the embedded Postgres runs, its data in ${server.dataDirectory}\n`);
     databaseUrl = server.url;

@@ -7,7 +7,8 @@ export type Recognisers = ReturnType<typeof recognisersOf>;
 
 /** None run yet. `hours`: they live in a time zone where these are in force now; otherwise they go by the clock. */
 export function recognisersOf(databaseUrl: string, timeZone: string | undefined, logger: Logger) {
-  const processes = keepProcesses({ main: new URL("./recogniser.ts", import.meta.url), logger });
+  const onEnd = (id?: number) => logger.log("warn", "a recogniser has ended and is started again", { process: id });
+  const processes = keepProcesses({ main: new URL("./recogniser.ts", import.meta.url), onEnd });
   let current: HoursName | undefined;
   return {
     processes,

@@ -43,7 +43,10 @@ create table if not exists photos.person (
   number integer not null,
   constraint person_number unique (owner, number)
 );
+alter table photos.person add column if not exists name text
+  constraint person_name_length check (char_length(name) between 1 and 60);
 comment on table photos.person is 'A person: the faces that are near each other. Found by the stage clusters.';
+comment on column photos.person.name is 'What the owner calls them; null until then.';
 
 create table if not exists photos.face (
   photo uuid not null constraint face_photo references photos.photo on delete cascade,

@@ -24,6 +24,8 @@ export interface EmbeddedOptions {
   readonly binariesDirectory?: string;
   /** Told in one line each what is worth knowing. Default: nobody is told. */
   readonly onLog?: (line: string) => void;
+  /** Told when a server that this process started has ended without `stop()`: it may be started again. Default: nobody is told. */
+  readonly onEnd?: () => void;
 }
 
 /** A running server, started by this process or joined. */
@@ -114,7 +116,7 @@ async function start(
     const result = await startServer(folder, binaries, port, options.settings ?? {}, onLog);
     if (result.ready) {
       rememberPort(folder, port);
-      return startedServer(folder, result.server, port, onLog);
+      return startedServer(folder, result.server, port, { onLog, onEnd: options.onEnd });
     }
     if (runningServer(folder) !== undefined) return undefined;
     // Somebody may have taken the port between the look and the start. Children of a killed server need a moment
@@ -130,7 +132,7 @@ function startedServer(
   folder: Folder,
   server: StartedServer,
   port: number,
-  onLog: (line: string) => void,
+  { onLog, onEnd }: { readonly onLog: (line: string) => void; readonly onEnd: (() => void) | undefined },
 ): EmbeddedServer {
   let stopped: Promise<void> | undefined;
   const stop = () => {
@@ -143,8 +145,9 @@ function startedServer(
   if (hasUnref(pipe)) pipe.unref();
   server.ended.then(
     (exitCode) => {
-      if (stopped === undefined)
-        onLog(`Postgres has ended by itself with code ${exitCode}; its log is ${server.logFile}`);
+      if (stopped !== undefined) return;
+      onLog(`Postgres has ended by itself with code ${exitCode}; its log is ${server.logFile}`);
+      onEnd?.();
     },
     (error: unknown) => onLog(String(error)),
   );

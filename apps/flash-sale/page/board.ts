@@ -20,8 +20,6 @@ export interface SaleOnBoard {
 /** The newest sales, newest first, and the line. */
 export interface BoardState {
   readonly sales: readonly SaleOnBoard[];
-  /** Orders that were ever in line; the offset of the next one. */
-  readonly appended: number;
   /** Orders that are in line, and how many may be. */
   readonly inLine: number;
   readonly mostInLine: number;
@@ -79,13 +77,12 @@ export class Board {
   }
 
   async #read(): Promise<BoardState> {
-    const [row] = await this.#database.sql<{ sales: SaleOnBoard[]; appended: number; inLine: number }[]>`
+    const [row] = await this.#database.sql<{ sales: SaleOnBoard[]; inLine: number }[]>`
       select coalesce((select json_agg(b order by b.sale desc) from (
           select sale, stock, in_stock as "inStock", waiting_places as "waitingPlaces", reserved, waiting, paid, returned,
             sold_out as "soldOut", is_closed as "isClosed", opened_at as "openedAt"
           from flash_sale.board order by sale desc limit 8) b), '[]') as sales,
-        coalesce((select end_offset from sluice.partitions where topic = 'flash-orders'), 0)::float8 as appended,
         coalesce((select depth from sluice.guards where topic = 'flash-orders'), 0)::integer as "inLine"`;
-    return { sales: [], appended: 0, inLine: 0, ...row, mostInLine };
+    return { sales: [], inLine: 0, ...row, mostInLine };
   }
 }

@@ -12,7 +12,7 @@ export function homePage(page: Page, sale: SaleOnBoard | undefined, refusal: str
 <section aria-labelledby="sale-title" id="sale" data-sale="${sale?.sale ?? ""}">
 <h1 id="sale-title">${sale === undefined ? "No sale yet" : `Flash sale ${sale.sale}`}</h1>
 <div class="card offer">
-<p class="left"><b class="in-stock" id="in-stock">${sale?.inStock ?? 0}</b> <span class="quiet">of <span id="stock">${sale?.stock ?? 0}</span> left</span></p>
+${sale === undefined ? html`<p class="quiet">Open one below, or start a scenario.</p>` : html`<p class="left"><b class="in-stock" id="in-stock">${sale.inStock}</b> <span class="quiet">of <span id="stock">${sale.stock}</span> left</span></p>`}
 <button type="button" id="buy" disabled>Buy one</button>
 <div id="mine" role="status" aria-live="polite"></div>
 <button type="button" id="pay" hidden>Pay now</button>

@@ -54,6 +54,15 @@ function plotPanel(title, series, least) {
   };
 }
 
+/** How many orders of these sales have been decided since, by the order service: whichever way they came to it. */
+function decidedSince(sales, before) {
+  const decided = (one) => one.reserved + one.waiting + one.paid + one.returned + one.soldOut;
+  return sales.reduce((sum, one) => {
+    const then = before.find(({ sale }) => sale === one.sale);
+    return sum + decided(one) - (then === undefined ? 0 : decided(then));
+  }, 0);
+}
+
 /** The plot in this figure; its `add` takes the board as it comes. */
 export function salePlot(figure) {
   const rates = plotPanel(
@@ -73,16 +82,15 @@ export function salePlot(figure) {
   const seen = [];
   return {
     add(board) {
-      const now = { ...board, processed: board.appended - board.inLine };
-      seen.push(now);
+      seen.push(board);
       while (seen.length > 2 && seen[1].at <= board.at - rateMs) seen.shift();
       const seconds = Math.max(board.at - seen[0].at, rateMs) / 1_000;
-      const rate = (name) => Math.max(0, Math.round((now[name] - seen[0][name]) / seconds));
+      const perSecond = (count) => Math.max(0, Math.round(count / seconds));
       points.push({
         at: board.at,
-        arriving: rate("arrived"),
-        refused: rate("refused"),
-        processed: rate("processed"),
+        arriving: perSecond(board.arrived - seen[0].arrived),
+        refused: perSecond(board.refused - seen[0].refused),
+        processed: perSecond(decidedSince(board.sales, seen[0].sales)),
         queued: board.inLine,
       });
       while (points.length > 2 && points[1].at < board.at - plotMs) points.shift();

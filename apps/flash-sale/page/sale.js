@@ -120,6 +120,8 @@ source.addEventListener("order", (event) => {
 });
 source.addEventListener("board", (event) => {
   const board = JSON.parse(event.data);
+  // The first one of all is shown at once; later ones do not take a buyer's page away.
+  if (sale === "" && board.sales.length > 0) location.reload();
   plot.add(board);
   showSales(board.sales);
   document.getElementById("newer").hidden = board.sales.length === 0 || board.sales[0].sale <= Number(sale);

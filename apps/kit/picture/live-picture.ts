@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { Logger } from "sluice";
 import type { Database } from "../database.ts";
-import { type Picture, pictureLine, readCounts, withRates } from "./picture.ts";
+import { type Picture, type PictureTopics, pictureLine, readCounts, withRates } from "./picture.ts";
 
 const everyMs = 500;
 const mostViewers = 200;
@@ -10,8 +10,7 @@ const mostViewers = 200;
 export interface LivePictureOptions {
   readonly database: Database;
   readonly logger: Logger;
-  /** Default: every topic in the database. */
-  readonly topics?: readonly string[];
+  readonly topics: PictureTopics;
 }
 
 type Viewer = ReadableStreamDefaultController<Uint8Array>;
@@ -36,7 +35,7 @@ export class LivePicture {
   /** One look, in one line. */
   async line(): Promise<string> {
     const { database, topics } = this.#options;
-    return pictureLine(withRates(await readCounts(database, topics ?? null), performance.now(), undefined));
+    return pictureLine(withRates(await readCounts(database, topics), performance.now(), undefined));
   }
 
   /** Answers with a stream of server-sent events; each one's data is a {@link Picture} as JSON. */
@@ -78,7 +77,7 @@ export class LivePicture {
   async #lookOnce(): Promise<void> {
     const { database, topics, logger } = this.#options;
     try {
-      const counts = await readCounts(database, topics ?? null);
+      const counts = await readCounts(database, topics);
       this.#last = withRates(counts, performance.now(), this.#last);
       this.#tell(`data: ${JSON.stringify(this.#last)}\n\n`);
     } catch (error) {

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { testDatabase } from "@sluice/testkit";
 import { html } from "hono/html";
-import { app, consumer, fixed, silentLogger, topic } from "sluice";
+import { app, consumer, fixed, schedule, silentLogger, topic } from "sluice";
 import { z } from "zod";
 import { openFrame } from "../frame.ts";
 import { pictureElement } from "../page/layout.ts";
@@ -38,34 +38,49 @@ async function open() {
   starting.defer(() => listening.close());
   const parts = starting.move();
   const { sluice } = running;
-  return { database: frame.database, url: listening.url, sluice, [Symbol.asyncDispose]: () => parts.disposeAsync() };
+  return {
+    database: frame.database,
+    databaseUrl: base.url,
+    url: listening.url,
+    sluice,
+    [Symbol.asyncDispose]: () => parts.disposeAsync(),
+  };
 }
 
 test("the counts are those of the topics, the groups and the dead letters; the rates are what was between two looks", async () => {
   await using sample = await open();
-  const before = withRates(await readCounts(sample.database, ["parcels"]), 1_000, undefined);
-  expect(before.topics).toEqual([{ name: "parcels", messages: 0, appended: 0, perSecond: 0 }]);
+  const before = withRates(await readCounts(sample.database, { topics: ["parcels"], others: false }), 1_000, undefined);
+  expect(before.topics).toEqual([{ name: "parcels", messages: 0, appended: 0, perSecond: 0, isTicking: false }]);
   await sample.sluice.sendBatch(
     parcels,
     Array.from({ length: 10 }, (_, number) => ({ number })),
   );
   await sample.sluice.send(letters, { number: 1 });
   await eventually("all are done", async () => {
-    const { groups } = await readCounts(sample.database, ["parcels"]);
+    const { groups } = await readCounts(sample.database, { topics: ["parcels"], others: false });
     return groups.every((group) => group.lag === 0);
   });
-  const after = withRates(await readCounts(sample.database, ["parcels"]), 3_000, before);
-  expect(after.topics).toEqual([{ name: "parcels", messages: 10, appended: 10, perSecond: 5 }]);
+  const after = withRates(await readCounts(sample.database, { topics: ["parcels"], others: false }), 3_000, before);
+  expect(after.topics).toEqual([{ name: "parcels", messages: 10, appended: 10, perSecond: 5, isTicking: false }]);
   const common = { topic: "parcels", lag: 0, done: 10, perSecond: 5, retrying: 0, isPaused: false, isOwned: true };
   expect(after.groups).toEqual([
     { ...common, group: "bad", deadLetters: 10 },
     { ...common, group: "good", deadLetters: 0 },
   ]);
   expect(pictureLine(after)).toBe("parcels 10: bad 0 (dead 10), good 0");
-  const all = await readCounts(sample.database, null);
-  expect(all.topics.map((one) => one.name)).toEqual(["letters", "parcels"]);
+  const all = await readCounts(sample.database, { topics: ["parcels"], others: true });
+  expect(all.topics.map((one) => one.name)).toEqual(["parcels", "letters"]);
+  const ticks = schedule(letters, { name: "ticks", every: "1h", value: { number: 1 } });
+  await using scheduling = await app({ name: "ticks", schedules: [ticks] }).start({
+    url: sample.databaseUrl,
+    logger: silentLogger,
+  });
+  const ticking = await readCounts(sample.database, { topics: ["letters"], others: false });
+  await scheduling.close();
+  expect(ticking.topics.map((one) => one.isTicking)).toEqual([true]);
+  expect(pictureLine(withRates(ticking, 1_000, undefined))).toBe("");
   await sample.sluice.groups.pause("good");
-  const paused = await readCounts(sample.database, ["parcels"]);
+  const paused = await readCounts(sample.database, { topics: ["parcels"], others: false });
   expect(paused.groups.map((group) => group.isPaused)).toEqual([false, true]);
 });
 

@@ -8,6 +8,8 @@ export interface TopicPicture {
   /** Ever appended: the sum of its partitions' end offsets. */
   readonly appended: number;
   readonly perSecond: number;
+  /** Whether a schedule sends to it. */
+  readonly isTicking: boolean;
 }
 
 /** A group in a topic. */
@@ -38,20 +40,27 @@ type Counts = {
   readonly groups: readonly Omit<GroupPicture, "perSecond">[];
 };
 
-/** Reads all of it in one statement; `topics` null: of every topic. */
-export async function readCounts({ sql }: Database, topics: readonly string[] | null): Promise<Counts> {
+/** Which topics are looked at, in their order; `others`: and then every other one. */
+export interface PictureTopics {
+  readonly topics: readonly string[];
+  readonly others: boolean;
+}
+
+/** Reads all of it in one statement. */
+export async function readCounts({ sql }: Database, { topics, others }: PictureTopics): Promise<Counts> {
   const [row] = await sql<Counts[]>`
     select
-      (select coalesce(json_agg(t order by t.name), '[]') from (
-        select topic as name, sum(messages)::bigint as messages, sum(end_offset)::bigint as appended
-        from sluice.partitions where ${topics}::text[] is null or topic = any(${topics}) group by topic) t) as topics,
+      (select coalesce(json_agg(t order by array_position(${topics}::text[], t.name), t.name), '[]') from (
+        select topic as name, sum(messages)::bigint as messages, sum(end_offset)::bigint as appended,
+          exists (select from sluice.schedules s where s.topic = p.topic) as "isTicking"
+        from sluice.partitions p where ${others} or topic = any(${topics}) group by topic) t) as topics,
       (select coalesce(json_agg(g order by g."group"), '[]') from (
         select l."group", l.topic, sum(l.lag)::bigint as lag, (sum(l.end_offset) - sum(l.lag))::bigint as done,
           (select count(*) from sluice.retries r where r."group" = l."group" and r.topic = l.topic)
             + (select count(*) from sluice.shared_retries r where r."group" = l."group" and r.topic = l.topic) as retrying,
           (select count(*) from sluice.dead_letters d where d."group" = l."group" and d.topic = l.topic) as "deadLetters",
           bool_and(l.paused_since is not null) as "isPaused", bool_or(l.owner is not null) as "isOwned"
-        from sluice.lag l where ${topics}::text[] is null or l.topic = any(${topics}) group by l."group", l.topic) g) as groups`;
+        from sluice.lag l where ${others} or l.topic = any(${topics}) group by l."group", l.topic) g) as groups`;
   return row ?? { topics: [], groups: [] };
 }
 
@@ -71,9 +80,10 @@ export function withRates(counts: Counts, at: number, before: Picture | undefine
   return { at, topics, groups };
 }
 
-/** The picture in one line, for a terminal. */
+/** The picture in one line, for a terminal; without what ticks by the clock, which would be news every few seconds. */
 export function pictureLine({ topics, groups }: Picture): string {
   return topics
+    .filter((topic) => !topic.isTicking)
     .map((topic) => {
       const own = groups.filter((group) => group.topic === topic.name);
       const behind = own.map(({ group, lag, deadLetters }) =>

@@ -1,23 +1,23 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import type { Logger } from "sluice";
 import { StartError } from "../start-error.ts";
+import { ownProcess, type Variables } from "./own-process.ts";
 
-/** The environment of a process, besides that of this one. */
-export type Variables = Readonly<Record<string, string>>;
+/** How long one may take to say its address before it is ended, and started again. */
+const startDeadlineMs = 60_000;
 
 /** What {@link keepProcesses} runs. */
 export interface ProcessesOptions {
   readonly main: URL;
-  /** Of a program that answers over HTTP: the name that its `runMain` has. It gets loopback and any free port. */
+  /** Of a program that answers over HTTP: the name that its `runMain` has. It gets loopback, unless HOST says else, and a free port. */
   readonly name?: string;
-  readonly logger: Logger;
+  /** Told when one has ended unasked, before it is started again. */
+  readonly onEnd: (id: number | undefined) => void;
 }
 
 /** Processes of one program that work beside this one: as many as were asked for. */
 export interface Processes {
-  /** What was asked for; one that ends by itself is started again. */
+  /** What was asked for; one that ends by itself is started again, once there was one that answered. */
   readonly count: number;
   /** Of those that are alive, the oldest first. */
   readonly ids: readonly number[];
@@ -38,24 +38,26 @@ export interface Processes {
 
 interface Running {
   readonly child: ChildProcess;
-  readonly ended: Promise<void>;
+  readonly ended: Promise<unknown>;
   /** Its address; empty at once for a program without a name. */
   readonly url: Promise<string>;
   isWanted: boolean;
 }
 
 /**
- * Keeps processes of a program. They get STOP_WITH_STDIN=1 and must end with their standard input, which closes however this process
- * ends; SIGTERM drains them. What they print to standard error is printed here.
+ * Keeps processes of a program. They must end with their standard input, which closes however this process ends; SIGTERM drains
+ * them. What they print to standard error is printed here. Where there is one, it comes back at the port that it had, for who looks at it.
  */
-export function keepProcesses(options: ProcessesOptions): Processes {
+export function keepProcesses({ main, name, onEnd }: ProcessesOptions): Processes {
   const running = new Set<Running>();
   let [count, variables, failures, url]: [number, Variables, number, string] = [0, {}, 0, ""];
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const start = () => {
     const startedAt = performance.now();
-    const one = launch(options, variables);
+    // Any port again, should the one of before be why it does not start.
+    const port = count === 1 && failures < 3 && URL.canParse(url) ? new URL(url).port : "0";
+    const one = launch(main, name, { HOST: "127.0.0.1", ...variables, PORT: port });
     running.add(one);
     one.url.then(
       (its) => {
@@ -65,10 +67,10 @@ export function keepProcesses(options: ProcessesOptions): Processes {
     );
     void one.ended.then(() => {
       running.delete(one);
-      if (!one.isWanted) return;
+      // Who is told that the first of all did not start decides what becomes of that.
+      if (!one.isWanted || (name !== undefined && url === "")) return;
       failures = performance.now() - startedAt > 10_000 ? 0 : failures + 1;
-      const fields = { program: fileURLToPath(options.main), process: one.child.pid };
-      options.logger.log("warn", "a process has ended and is started again", fields);
+      onEnd(one.child.pid);
       clearTimeout(timer);
       timer = setTimeout(fill, Math.min(30_000, 200 * 2 ** failures));
     });
@@ -81,6 +83,8 @@ export function keepProcesses(options: ProcessesOptions): Processes {
     [count, variables] = [wanted, wantedVariables];
     const leaving = isOther ? [...running] : [...running].slice(count);
     for (const one of leaving) {
+      // A second signal would cut short what the first one has begun.
+      if (!one.isWanted) continue;
       one.isWanted = false;
       one.child.kill("SIGTERM");
     }
@@ -111,23 +115,22 @@ export function keepProcesses(options: ProcessesOptions): Processes {
   };
 }
 
-function launch({ main, name }: ProcessesOptions, variables: Variables): Running {
-  const address = name === undefined ? {} : { HOST: "127.0.0.1", PORT: "0" };
-  const child = spawn(process.execPath, [fileURLToPath(main)], {
-    env: { ...process.env, ...variables, ...address, STOP_WITH_STDIN: "1" },
-    stdio: ["pipe", name === undefined ? "ignore" : "pipe", "inherit"],
-    // A group of its own: Ctrl-C reaches it once, from here.
-    detached: process.platform !== "win32",
-  });
+function launch(main: URL, name: string | undefined, variables: Variables): Running {
+  const { child, ended } = ownProcess(main, { variables, output: name === undefined ? "ignore" : "pipe" });
   const { promise: url, resolve, reject } = Promise.withResolvers<string>();
+  const overdue = name === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), startDeadlineMs);
   if (child.stdout === null) resolve("");
   else {
     createInterface({ input: child.stdout }).on("line", (line) => {
       const found = new RegExp(`^ {2}${name} +(http:\\S+)/$`).exec(line)?.[1];
-      if (found !== undefined) resolve(found);
+      if (found === undefined) return;
+      clearTimeout(overdue);
+      resolve(found);
     });
   }
-  const ended = new Promise<void>((settle) => child.once("close", () => settle()).once("error", () => settle()));
-  void ended.then(() => reject(new StartError(`${name} did not start (it ended with ${child.exitCode})`, 69)));
+  void ended.then((code) => {
+    clearTimeout(overdue);
+    reject(new StartError(`${name} did not start (it ended with ${code ?? "a signal"})`, code || 69));
+  });
   return { child, ended, url, isWanted: true };
 }

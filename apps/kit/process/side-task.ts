@@ -1,7 +1,7 @@
-import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { z } from "zod";
+import { ownProcess, type Variables } from "./own-process.ts";
 
 /** What {@link runSideTask} runs. */
 export interface SideTaskOptions<Output> {
@@ -10,7 +10,7 @@ export interface SideTaskOptions<Output> {
   readonly input: unknown;
   readonly output: z.ZodType<Output>;
   /** Of its environment, besides that of this process. */
-  readonly variables?: Readonly<Record<string, string>>;
+  readonly variables?: Variables;
   readonly signal: AbortSignal;
 }
 
@@ -23,25 +23,17 @@ export interface SideTaskOptions<Output> {
 export async function runSideTask<Output>(options: SideTaskOptions<Output>): Promise<Output> {
   const { main, input, output, signal, variables = {} } = options;
   signal.throwIfAborted();
-  const child = spawn(process.execPath, [fileURLToPath(main)], {
-    stdio: ["pipe", "pipe", "inherit"],
-    env: { ...process.env, ...variables },
-    detached: process.platform !== "win32",
-  });
+  const { child, ended } = ownProcess(main, { variables, output: "pipe" });
   const end = () => child.kill("SIGKILL");
   signal.addEventListener("abort", end, { once: true });
   try {
     let text = "";
-    child.stdout.setEncoding("utf8").on("data", (piece: string) => {
+    child.stdout?.setEncoding("utf8").on("data", (piece: string) => {
       text += piece;
     });
     // One that has ended already is found out below.
-    child.stdin.on("error", () => undefined);
-    child.stdin.write(`${JSON.stringify(input)}\n`);
-    const code = await new Promise<number | null>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", resolve);
-    });
+    child.stdin?.on("error", () => undefined).write(`${JSON.stringify(input)}\n`);
+    const code = await ended;
     signal.throwIfAborted();
     if (code !== 0) throw new Error(`${fileURLToPath(main)} ended with ${code}`);
     return output.parse(JSON.parse(text));

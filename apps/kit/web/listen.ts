@@ -12,9 +12,10 @@ export interface ListenOptions {
   readonly host: string;
   /** Undefined: 3000 if that is free, else any free one; 0: any free one. */
   readonly port: number | undefined;
-  /** The largest request that is read at all; default 16 KiB. */
-  readonly maxBodyBytes?: number;
 }
+
+/** Beyond this a connection is cut without a word; up to it, the frame refuses what is too large in words, mostly without reading it. */
+const cutAtBytes = 256 * 1_024 * 1_024;
 
 /**
  * Serves.
@@ -23,8 +24,7 @@ export interface ListenOptions {
  */
 export function listen(options: ListenOptions, fetch: (request: Request) => Response | Promise<Response>): WebServer {
   const { host, port } = options;
-  const serve = (wanted: number) =>
-    Bun.serve({ port: wanted, hostname: host, fetch, maxRequestBodySize: (options.maxBodyBytes ?? 16_384) + 1_024 });
+  const serve = (wanted: number) => Bun.serve({ port: wanted, hostname: host, fetch, maxRequestBodySize: cutAtBytes });
   const server = port === undefined ? serveAtFreePort(serve) : serveAt(port, serve);
   return {
     url: `http://${host === "0.0.0.0" ? "127.0.0.1" : host}:${server.port}`,

@@ -1,5 +1,6 @@
 import type { Database, Html } from "@sluice/app-kit";
 import { html } from "hono/html";
+import { longestName } from "./naming.ts";
 
 interface FaceRow {
   readonly number: number;
@@ -8,7 +9,8 @@ interface FaceRow {
   readonly width: number;
   readonly height: number;
   readonly person: string | null;
-  readonly label: number | null;
+  /** The person's name, or number. */
+  readonly label: string | null;
 }
 
 interface PhotoRow {
@@ -29,6 +31,7 @@ interface PhotoRow {
 interface AlbumRow {
   readonly person: string;
   readonly number: number;
+  readonly name: string | null;
   readonly photos: number;
   readonly cover:
     | (FaceRow & { readonly photo: string; readonly photoWidth: number; readonly photoHeight: number })
@@ -47,7 +50,7 @@ async function readPhotos({ sql }: Database, owner: string, person: string | und
       'tookMs', round(extract(epoch from e.indexed_at - p.uploaded_at) * 1000), 'hasMoreFaces', p.has_more_faces,
       'deadLetter', d.dead_letter, 'colour', (select colour from photos.colour o where o.photo = p.photo), 'error', left(d.error, 200),
       'faces', (select coalesce(json_agg(json_build_object('number', f.number, 'x', f.x, 'y', f.y, 'width', f.width,
-          'height', f.height, 'person', f.person, 'label', n.number) order by f.number), '[]')
+          'height', f.height, 'person', f.person, 'label', coalesce(n.name, n.number::text)) order by f.number), '[]')
         from photos.face f left join photos.person n using (person) where f.photo = p.photo)) as row
     from photos.photo p left join photos.entry e using (photo)
       left join lateral (
@@ -61,7 +64,7 @@ async function readPhotos({ sql }: Database, owner: string, person: string | und
 
 async function readAlbums({ sql }: Database, owner: string): Promise<readonly AlbumRow[]> {
   const rows = await sql<{ row: AlbumRow }[]>`
-    select json_build_object('person', a.person, 'number', n.number, 'photos', a.photos, 'cover', c.cover) as row
+    select json_build_object('person', a.person, 'number', n.number, 'name', n.name, 'photos', a.photos, 'cover', c.cover) as row
     from photos.album a join photos.person n using (person)
       left join lateral (
         select json_build_object('photo', f.photo, 'photoWidth', p.width, 'photoHeight', p.height, 'number', f.number,
@@ -81,15 +84,28 @@ export async function gallery(database: Database, owner: string, person: string 
 ${albums.length === 0 ? html`<p class="quiet">Nobody yet: albums are made anew every three seconds.</p>` : html`<ul class="people">${albums.map((album) => albumEntry(album, person))}</ul>`}
 </section>
 <section id="photos" aria-labelledby="photos-title">
-<h2 id="photos-title">${chosen === undefined ? (person === undefined ? "Photos" : "Photos of this person") : `Photos of person ${chosen.number}`}</h2>
+<h2 id="photos-title">${person === undefined ? "Photos" : `Photos of ${chosen === undefined ? "this person" : called(chosen)}`}</h2>
 ${person === undefined ? "" : html`<p><a href="/">All photos</a></p>`}
+${chosen === undefined ? "" : nameForm(chosen)}
 ${photos.length === 0 ? html`<p class="quiet">There are none.</p>` : html`<ul class="photos">${photos.map(photoEntry)}</ul>`}
 </section>`;
 }
 
-function albumEntry({ person, number, photos, cover }: AlbumRow, chosen: string | undefined): Html {
+/** In the middle of a sentence. */
+function called({ name, number }: AlbumRow): string {
+  return name ?? `person ${number}`;
+}
+
+function nameForm({ person, name }: AlbumRow): Html {
+  return html`<form class="bare naming" method="post" action="/people/${person}/name">
+<label for="name">${name === null ? "Who is this?" : "Name"}</label>
+<input id="name" name="name" value="${name ?? ""}" maxlength="${longestName}" autocomplete="off" required>
+<button class="small">${name === null ? "Name" : "Rename"}</button></form>`;
+}
+
+function albumEntry({ person, number, name, photos, cover }: AlbumRow, chosen: string | undefined): Html {
   return html`<li><a href="/?person=${person}" ${person === chosen ? html`aria-current="true"` : ""}>${cover === null ? "" : coverPicture(cover)}
-<span>Person ${number}</span> <span class="quiet">${photos} ${photos === 1 ? "photo" : "photos"}</span></a></li>`;
+<span class="person">${name ?? `Person ${number}`}</span> <span class="quiet">${photos} ${photos === 1 ? "photo" : "photos"}</span></a></li>`;
 }
 
 /** The face, cut out of the photo by what part of it is shown. */
@@ -134,5 +150,9 @@ function faceBox({ width, height }: PhotoRow, face: FaceRow): Html {
   const [across, down] = [face.width * width, face.height * height];
   const box = html`<rect x="${x}" y="${y}" width="${across}" height="${down}" rx="${width / 100}" vector-effect="non-scaling-stroke"></rect>`;
   if (face.person === null) return box;
-  return html`<a href="/?person=${face.person}" aria-label="Find person ${face.label}">${box}<text x="${x}" y="${y + down}" dy="1em" font-size="${width / 28}">${face.label}</text></a>`;
+  const label = face.label ?? "";
+  // Below the face there is room for a first name, which does not run out of the photo.
+  const short = label.length > 12 ? `${label.slice(0, 11)}…` : label;
+  const [at, anchor] = face.x > 0.6 ? [x + across, "end"] : [x, "start"];
+  return html`<a href="/?person=${face.person}" aria-label="Find ${/^\d+$/.test(label) ? `person ${label}` : label}">${box}<text x="${at}" y="${y + down}" dy="1em" text-anchor="${anchor}" font-size="${width / 28}">${short}</text></a>`;
 }

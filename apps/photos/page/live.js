@@ -74,7 +74,8 @@ for (const element of Object.values(parts)) {
   element.addEventListener("submit", async (event) => {
     event.preventDefault();
     const fields = new URLSearchParams(new FormData(event.target, event.submitter));
-    await fetch(event.target.action, { method: "POST", body: fields });
+    const response = await fetch(event.target.action, { method: "POST", body: fields });
+    if (!response.ok) say(event.submitter?.textContent ?? "That", (await response.json()).error, false);
     document.activeElement?.blur();
     await refresh();
   });

@@ -7,6 +7,7 @@ import type { Recognisers } from "../recognisers.ts";
 import { mostPhotos, upload } from "../upload.ts";
 import { gallery } from "./gallery.ts";
 import { homePage } from "./home.ts";
+import { namingRoute } from "./naming.ts";
 import { recognition } from "./recognition.ts";
 import { openSessions } from "./session.ts";
 
@@ -27,7 +28,7 @@ type Answer = {
   photo?: string;
   text: string;
   isGood: boolean;
-  status: 201 | 200 | 409 | 413 | 415 | 422;
+  status: 200 | 201 | 400 | 409 | 413 | 415 | 422;
 };
 
 const recognitionForm = z.object({
@@ -152,6 +153,15 @@ export async function photoRoutes({ frame, sluice, recognisers, refusal }: Route
       where d."group" in ('faces', 'clusters', 'index') and p.photo = ${asked.photo} and p.owner = ${asked.owner}`;
     await sluice.deadLetters.redrive(letters.map((letter) => letter.number));
     return c.redirect("/", 303);
+  });
+
+  namingRoute({
+    web,
+    database,
+    sessions,
+    unknown,
+    refuse: async (c, owner, text) =>
+      c.html(await home(c, owner, [{ name: "Name", text, isGood: false, status: 400 }]), 400),
   });
 
   web.post("/recognition", async (c) => {

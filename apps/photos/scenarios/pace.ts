@@ -21,7 +21,7 @@ export function pace(parts: ScenarioParts, count = 3): Scenario {
         const seconds = Math.max(...times) - Math.min(...times);
         found.push({ window: hours?.window ?? "normal", seconds });
         log(`${name}: ${seconds.toFixed(1)} s from the first to the last`);
-        claims.push(...run.lastClaims(outcomes));
+        claims.push(...run.lastClaims(outcomes, `${name}: `));
       }
       const [busy = Number.NaN, normal = Number.NaN, idle = Number.NaN] = found.map((one) => one.seconds);
       const windows = found.map(({ window }) => window).join(", ");

@@ -21,7 +21,7 @@ export function processes(parts: ScenarioParts, count = 6): Scenario {
         rates.push((count * 1_000) / (performance.now() - startedAt));
         shares.push(new Set(outcomes.map(({ recogniser }) => recogniser)).size);
         log(`${number} at work: ${rates.at(-1)?.toFixed(2)} photos a second`);
-        claims.push(...run.lastClaims(outcomes));
+        claims.push(...run.lastClaims(outcomes, number === 1 ? "one: " : "two: "));
       }
       const ratio = (rates[1] ?? Number.NaN) / (rates[0] ?? Number.NaN);
       const run = new Run(parts, signal);
@@ -30,7 +30,7 @@ export function processes(parts: ScenarioParts, count = 6): Scenario {
       await run.waitFor(async () => (await recognised()) > 0);
       const [then, killed] = [await recognised(), processes.kill() ?? 0];
       log(`process ${killed} was killed at ${then} of ${count} photos`);
-      claims.push(...run.lastClaims(await run.settled()));
+      claims.push(...run.lastClaims(await run.settled(), "one killed: "));
       const isBack = await run.waitFor(() => processes.ids.length === 2 && !processes.ids.includes(killed));
       return {
         report: `${table([["processes", "photos/s"], ...rates.map((rate, index) => [`${index + 1}`, rate.toFixed(2)])])}\n

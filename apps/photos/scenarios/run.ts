@@ -75,15 +75,15 @@ export class Run {
     return this.outcomes();
   }
 
-  /** The claims that end a run: whatever was in its way, nobody was turned away, and every photo is there once. */
-  lastClaims(outcomes: readonly Outcome[]): readonly Claim[] {
+  /** The claims that end a run, which may have a name: whatever was in its way, nobody was turned away, and every photo is there once. */
+  lastClaims(outcomes: readonly Outcome[], name = ""): readonly Claim[] {
     const failed = this.statuses.filter((status) => status !== 201).length;
     const indexed = outcomes.filter(({ people }) => people !== null).length;
     const doubled = outcomes.filter((one) => one.doubled).length;
     const [measured, goal] = [`${indexed}, ${doubled} twice`, `${this.statuses.length}, 0 twice`];
     return [
-      claim("no upload failed", failed, 0, failed === 0),
-      claim("every photo went through every stage exactly once", measured, goal, measured === goal),
+      claim(`${name}no upload failed`, failed, 0, failed === 0),
+      claim(`${name}every photo went through every stage exactly once`, measured, goal, measured === goal),
     ];
   }
 }

@@ -2,6 +2,7 @@ import type { Html, Page } from "@sluice/app-kit";
 import type { CaughtMail, MailCatcher } from "@sluice/app-kit/outside";
 import { html } from "hono/html";
 import PostalMime from "postal-mime";
+import { received } from "./received.ts";
 
 const most = 50;
 
@@ -31,7 +32,7 @@ async function mailRow(mail: CaughtMail): Promise<Html> {
   const parsed = await PostalMime.parse(mail.raw);
   return html`<li class="card">
 <h2>${parsed.subject ?? "(no subject)"}</h2>
-<p class="quiet">to ${mail.recipient} · <time datetime="${mail.receivedAt.toISOString()}">${mail.receivedAt.toISOString()}</time></p>
+<p class="quiet">to ${mail.recipient} · ${received(mail.receivedAt)}</p>
 <pre>${parsed.text ?? ""}</pre>
 <p class="quiet">Message-ID <code>${parsed.messageId ?? "none"}</code></p>
 </li>`;

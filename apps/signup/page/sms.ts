@@ -1,6 +1,7 @@
 import type { Html, Page } from "@sluice/app-kit";
 import type { SmsStandIn } from "@sluice/app-kit/outside";
 import { html } from "hono/html";
+import { received } from "./received.ts";
 
 const most = 50;
 
@@ -27,7 +28,7 @@ export function smsPage(page: Page, standIn: SmsStandIn | undefined): Html {
       .reverse()
       .map(
         (sms) => html`<li class="card"><p>${sms.text}</p>
-<p class="quiet">to ${sms.to} · <time datetime="${sms.receivedAt.toISOString()}">${sms.receivedAt.toISOString()}</time></p></li>`,
+<p class="quiet">to ${sms.to} · ${received(sms.receivedAt)}</p></li>`,
       )}</ul>`,
   );
 }

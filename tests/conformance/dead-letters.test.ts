@@ -5,6 +5,7 @@ import {
   app,
   type ConsumerOptions,
   consumer,
+  type DeadLetterReason,
   fixed,
   type HandlerContext,
   isSluiceError,
@@ -133,6 +134,31 @@ test("[R5][Q10] redrive hands letters to their group alone, once; doing it again
       ["redrive", "group shipping, topic orders", 3],
     ],
   );
+});
+
+test("[R5] letters that a handler rejected and those whose time was over are listed by their reasons", async () => {
+  await using here = await world();
+  const rejecting = consumer(orders, {
+    group: "rejecting",
+    mode: "keyed",
+    onExpired: "dead-letter",
+    handler: (c) => c.reject("the customer is gone"),
+  });
+  await using running = await here.start(app({ consumers: [rejecting] }));
+  const { sluice } = running;
+  await sluice.send(orders, { number: 1 });
+  await here.sql`select sluice.pause_group('rejecting')`;
+  await sluice.send(orders, { number: 2 }, { timeToLive: "1ms" });
+  await here.sql`select sluice.resume_group('rejecting')`;
+  await letters(here, 2);
+  const reasons: DeadLetterReason[] = ["rejected", "expired"];
+  for (const [index, reason] of reasons.entries()) {
+    const page = await sluice.deadLetters.list({ reason });
+    assert.deepEqual(
+      page.letters.map((letter) => [letter.reason, letter.value]),
+      [[reason, { number: index + 1 }]],
+    );
+  }
 });
 
 test("[R5] a letter is edited before it is redriven; one that fits the schema no more dies again, of that reason", async () => {

@@ -9,6 +9,10 @@ export interface RunOptions {
   readonly runs: number;
   /** At most so many commands a run. */
   readonly commands: number;
+  /** Whether a failing run is made shorter. Default: it is. */
+  readonly shrinks?: boolean;
+  /** What is not done by then, runs and shortening, is left. Default: no end. */
+  readonly withinMs?: number | undefined;
 }
 
 /** What came of it. */
@@ -33,7 +37,7 @@ export interface Failure {
  * and so what shrinking left out, is a second path. Both together, with a `/` between them, repeat it.
  */
 export async function check<Model extends object, Real>(
-  { seed, path, runs, commands: maxCommands }: RunOptions,
+  { seed, path, runs, commands: maxCommands, shrinks = true, withinMs }: RunOptions,
   commands: fc.Arbitrary<fc.AsyncCommand<Model, Real>>[],
   run: (commands: Iterable<fc.AsyncCommand<Model, Real>>) => Promise<void>,
 ): Promise<Verdict> {
@@ -44,12 +48,21 @@ export async function check<Model extends object, Real>(
     size: "max",
     ...(replayPath === undefined ? {} : { replayPath }),
   });
-  const details = await fc.check(fc.asyncProperty(sequence, run), {
+  const endsAt = performance.now() + (withinMs ?? Number.POSITIVE_INFINITY);
+  let made = 0;
+  // What is left undone counts as agreed: the run that failed last is the shortest then.
+  const runInTime: typeof run = async (chosen) => {
+    if (performance.now() > endsAt) return;
+    made += 1;
+    await run(chosen);
+  };
+  const details = await fc.check(fc.asyncProperty(sequence, runInTime), {
     seed,
     numRuns: runPath === undefined ? runs : 1,
-    ...(runPath === undefined ? {} : { path: runPath, endOnFailure: true }),
+    endOnFailure: runPath !== undefined || !shrinks,
+    ...(runPath === undefined ? {} : { path: runPath }),
   });
-  if (!details.failed) return { seed, runs: details.numRuns, failure: undefined };
+  if (!details.failed) return { seed, runs: made, failure: undefined };
   const counterexample = details.counterexample?.[0];
   const [, shrunk = ""] = /replayPath="([^"]*)"/.exec(String(counterexample)) ?? [];
   const thrown = details.errorInstance;

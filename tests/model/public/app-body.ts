@@ -1,13 +1,13 @@
 import postgres from "postgres";
 import { app, type RunningApp, silentLogger } from "sluice";
-import type { Body, Listener, MemberOptions } from "./member.ts";
+import type { Listener, MemberBody, MemberOptions } from "./member-body.ts";
 import { consumersOf, type Report, topicsOf } from "./workload.ts";
 
 /** Times that let a run be over soon. */
 const quick = { lease: "3s", heartbeat: "500ms", poll: "50ms", drain: "2s" } as const;
 
 /** An app in this process. Abandoned, it goes on without a connection, and is closed. */
-export class AppBody implements Body {
+export class AppBody implements MemberBody {
   readonly #starting: Promise<RunningApp>;
   readonly #outside: postgres.Sql;
   readonly started: Promise<void>;

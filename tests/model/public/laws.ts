@@ -1,7 +1,17 @@
+import type postgres from "postgres";
 import type { GroupModel, PublicModel } from "./public-model.ts";
 import { see } from "./public-observation.ts";
-import type { PublicSystem } from "./public-system.ts";
-import { attempts, exactGroups, type GroupName, mostFaults, type Report } from "./workload.ts";
+import { attempts, exactGroups, type GroupName, mostFaults, type Report, type RunTopics } from "./workload.ts";
+
+/** The run that is judged: where it is, and what its handlers reported. */
+export interface JudgedRun {
+  readonly bench: { readonly sql: postgres.Sql };
+  readonly run: string;
+  readonly topics: RunTopics;
+  readonly reports: readonly Report[];
+  /** What the group is called in this run. */
+  groupOf(name: GroupName): string;
+}
 
 /**
  * What does not hold, in sentences; nothing, when everything does. For when everything has settled.
@@ -9,7 +19,7 @@ import { attempts, exactGroups, type GroupName, mostFaults, type Report } from "
  * @param working groups that are not paused
  */
 export async function brokenLaws(
-  system: PublicSystem,
+  system: JudgedRun,
   model: PublicModel,
   working: readonly GroupModel[],
 ): Promise<string[]> {
@@ -92,7 +102,7 @@ function brokenAttempts(name: GroupName, reports: readonly Report[], { redrives 
 /** A message begins only after those of its key before it were handled or given up; what was redriven comes when it comes. */
 function brokenOrder(
   name: GroupName,
-  { reports }: PublicSystem,
+  { reports }: JudgedRun,
   log: readonly { readonly n: number; readonly key: string | null }[],
   { redrives }: GroupModel,
 ): string[] {

@@ -3,7 +3,7 @@ import { writeSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { AppBody } from "./app-body.ts";
-import type { MemberOptions } from "./member.ts";
+import type { MemberOptions } from "./member-body.ts";
 import type { Word } from "./process-body.ts";
 
 const options: MemberOptions = JSON.parse(process.env["SLUICE_MODEL_MEMBER"] ?? "");

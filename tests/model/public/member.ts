@@ -1,40 +1,9 @@
 import { type FaultyProxy, startProxy } from "@sluice/testkit";
 import { AppBody } from "./app-body.ts";
 import { type CrashPoint, type CrashPointName, crashPoints } from "./crash-points.ts";
+import type { Listener, MemberBody, MemberOptions } from "./member-body.ts";
 import { ProcessBody } from "./process-body.ts";
-import type { HandlerDefect, Report } from "./workload.ts";
-
-/** What a member is started with. */
-export interface MemberOptions {
-  readonly kind: "app" | "process";
-  readonly name: string;
-  /** Straight to the server. */
-  readonly url: string;
-  readonly run: string;
-  readonly hasLate: boolean;
-  readonly defect: HandlerDefect | undefined;
-}
-
-/** What a member does its work with: an app in this process, or a process of its own. */
-export interface Body {
-  /** Resolves when it consumes. */
-  readonly started: Promise<void>;
-  /** In good order. */
-  close(): Promise<void>;
-  /** Ends it at once, or leaves it to itself; its connections are cut by others. */
-  abandon(): void;
-  /** Tells it to end itself when its handlers come so far once more than `skip` times. */
-  endAt(phase: Report["phase"], skip: number): void;
-  /** Resolves when nothing of it is left. */
-  readonly ended: Promise<void>;
-}
-
-/** What a body tells. */
-export interface Listener {
-  onReport(report: Report): void;
-  /** It has come to where it is to end itself: whatever it does from now on counts for nothing. */
-  onEndReached(): void;
-}
+import type { Report } from "./workload.ts";
 
 /**
  * A running app of one run's groups, that reaches the server through a proxy of its own, so that it can end at any statement. From the
@@ -44,7 +13,7 @@ export class Member {
   readonly name: string;
   readonly hasLate: boolean;
   readonly #proxy: FaultyProxy;
-  readonly #body: Body;
+  readonly #body: MemberBody;
   #isAlive = true;
   /** Resolves with the crash. */
   readonly crashed: Promise<void>;

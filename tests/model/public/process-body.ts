@@ -2,14 +2,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import type { Body, Listener, MemberOptions } from "./member.ts";
+import type { Listener, MemberBody, MemberOptions } from "./member-body.ts";
 import type { Report } from "./workload.ts";
 
 /** What member-process.ts says, a line for each. */
 export type Word = "started" | "closed" | "end reached" | Report;
 
 /** A process of its own. Abandoned, it is killed. */
-export class ProcessBody implements Body {
+export class ProcessBody implements MemberBody {
   readonly #child: ChildProcess;
   readonly started: Promise<void>;
   readonly ended: Promise<void>;

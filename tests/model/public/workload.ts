@@ -28,7 +28,7 @@ export const exactGroups: readonly GroupName[] = ["rows", "crowd", "late"];
 export const mostFaults = 4;
 /** More than a message can lose to them, with those that it fails. */
 export const attempts = 8;
-export const partitions = 2;
+const partitions = 2;
 const lingerMs = 60;
 export const effectTable = "public.effect";
 

@@ -7,14 +7,6 @@ import { burst } from "./scenarios/burst-plan.ts";
 
 const main = join(import.meta.dirname, "main.ts");
 
-test("[U3] --once: the burst straight and through the queue, and a killed order service; every claim holds", async () => {
-  await using database = await testDatabase();
-  await using app = startProcess(main, ["--once"], { DATABASE_URL: database.url });
-  expect(await app.exited).toBe(0);
-  expect(app.output()).toContain("straight, 2000/s");
-  expect(app.output()).toContain("2 of 2 scenarios passed");
-}, 150_000);
-
 test("when the app is killed, its order service ends with it", async () => {
   await using database = await testDatabase();
   await using app = startProcess(main, [], { DATABASE_URL: database.url, PORT: "0" });

@@ -86,6 +86,8 @@ if (!values.json)
 const bench = await openLogBench(server, new Floors(server.sql), Number(values.scale));
 await bench.floors.warmUp();
 for (const name of wanted) {
+  // What the one before has written is not to be brought to disk beside this one.
+  await server.sql`checkpoint`;
   const measured = await benches[name as keyof typeof benches]?.(bench);
   if (measured !== undefined) console.log(values.json ? JSON.stringify(measured) : line(measured));
   for (const spell of (await spells[name]?.(bench)) ?? [])

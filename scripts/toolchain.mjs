@@ -128,6 +128,10 @@ function findWorking(name, platformPackage, candidates) {
   );
 }
 
+// Looked up before anything is started: what is gone by then would be taken for what was always above.
+const firstParent = process.ppid;
+const firstNpm = npmAbove(firstParent);
+
 /**
  * Calls the handler for SIGINT, SIGTERM and SIGHUP; what a terminal and npm both deliver counts once. Under npm also when npm has
  * ended: by a signal, of which it tells only the shell between, or killed, of which nobody is told.
@@ -142,10 +146,8 @@ export function onStopSignal(handler) {
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => stop(signal));
   if (process.env.npm_lifecycle_event === undefined) return;
-  const parent = process.ppid;
-  const npm = npmAbove(parent);
   const watch = setInterval(() => {
-    if (process.ppid === parent && npmAbove(parent) === npm) return;
+    if (process.ppid === firstParent && npmAbove(firstParent) === firstNpm) return;
     clearInterval(watch);
     // Whoever asked before does not ask for haste by going.
     if (lastMs === Number.NEGATIVE_INFINITY) stop("SIGTERM");

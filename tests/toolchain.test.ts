@@ -72,6 +72,7 @@ test("start hands a signal on once, though terminal and npm both send it, and wa
     let signals = 0;
     process.on("SIGINT", () => { console.log("signal", ++signals); setTimeout(() => process.exit(3), 300) });
     console.log("ready");
+    process.stdin.on("close", () => process.exit(9)).resume();
     setInterval(() => undefined, 1000);
   `);
   addBun(copy);
@@ -90,6 +91,7 @@ test("start ends when npm is ended, of which only the shell between is told", as
   const copy = copyProject(`
     process.on("SIGTERM", () => { console.log("told"); process.exit(0) });
     console.log("ready");
+    process.stdin.on("close", () => process.exit(9)).resume();
     setInterval(() => undefined, 1000);
   `);
   addBun(copy);

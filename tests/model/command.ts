@@ -11,9 +11,9 @@ export interface World {
 export type ModelCommand = fc.AsyncCommand<World, System>;
 
 /** A command with any parameters. */
-export interface NamedCommand {
+export interface NamedCommand<Command = ModelCommand> {
   readonly name: string;
-  readonly arbitrary: fc.Arbitrary<ModelCommand>;
+  readonly arbitrary: fc.Arbitrary<Command>;
 }
 
 /** What a command may be given: numbers and words, all of which are chosen by fast-check, so that a run repeats itself. */

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { NothingToDo, pick } from "../command.ts";
+import { type NamedCommand, NothingToDo, pick } from "../command.ts";
 import { agree } from "../system.ts";
 import { crashPointNames } from "./crash-points.ts";
 import type { GroupModel, PublicModel, SentMessage } from "./public-model.ts";
@@ -12,12 +12,6 @@ export interface PublicWorld {
 
 export type PublicCommand = fc.AsyncCommand<PublicWorld, PublicSystem>;
 
-/** A command with any parameters. */
-export interface NamedPublicCommand {
-  readonly name: string;
-  readonly arbitrary: fc.Arbitrary<PublicCommand>;
-}
-
 const mostMembers = 2;
 
 /** Declares a command, which is done to the model and to the system; they are compared when all has settled. */
@@ -26,7 +20,7 @@ function command<P extends Readonly<Record<string, unknown>>>(
   parameters: { readonly [Name in keyof P]: fc.Arbitrary<P[Name]> },
   run: (model: PublicModel, system: PublicSystem, parameters: P) => Promise<void>,
   when: (model: PublicModel) => boolean = () => true,
-): NamedPublicCommand {
+): NamedCommand<PublicCommand> {
   const arbitrary = fc.record<P>(parameters).map((chosen) => ({
     check: ({ model }: PublicWorld) => when(model),
     async run({ model }: PublicWorld, system: PublicSystem) {
@@ -222,7 +216,7 @@ const groupCommands = [
   }),
 ];
 
-const commands: readonly NamedPublicCommand[] = [...sendCommands, ...memberCommands, ...groupCommands];
+const commands: readonly NamedCommand<PublicCommand>[] = [...sendCommands, ...memberCommands, ...groupCommands];
 
 /** What runs are about: which commands come, and how often beside the others. */
 export const publicFocuses = {

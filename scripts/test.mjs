@@ -10,6 +10,7 @@ import { ensureInstalled, findBun, findDeno, onStopSignal, Refusal, root, run } 
 
 const patterns = process.argv.slice(2);
 const results = [];
+const failures = [];
 const running = new Set();
 let interrupted = false;
 
@@ -197,7 +198,9 @@ async function runTests(name, command, environment, temporary) {
       : ["--reporter=junit", `--reporter-outfile=${report}`];
   const [file, verb, ...rest] = command;
   const code = await start([file, verb, ...reporter, ...rest], environment, "inherit").ended;
-  const counts = existsSync(report) ? countsOf(readFileSync(report, "utf8")) : { passed: 0, failed: 0, skipped: 0 };
+  const counts = existsSync(report)
+    ? countsOf(readFileSync(report, "utf8"), name)
+    : { passed: 0, failed: 0, skipped: 0 };
   if (counts.passed + counts.failed === 0) {
     console.error(`${name}: not one test was run, which counts as a failure`);
     counts.failed = 1;
@@ -209,15 +212,37 @@ async function runTests(name, command, environment, temporary) {
   record(name, counts);
 }
 
-/** Counts the test cases of a JUnit report. */
-function countsOf(xml) {
+/** Counts the test cases of a JUnit report, and keeps what is to be said of those that failed. */
+function countsOf(xml, name) {
   let [passed, failed, skipped] = [0, 0, 0];
-  for (const [, , , body = ""] of xml.matchAll(/<testcase\b((?:[^>"]|"[^"]*")*?)(\/>|>([\s\S]*?)<\/testcase>)/g)) {
-    if (/<(failure|error)\b/.test(body)) failed++;
-    else if (/<skipped\b/.test(body)) skipped++;
+  for (const [, opening, , body = ""] of xml.matchAll(
+    /<testcase\b((?:[^>"]|"[^"]*")*?)(\/>|>([\s\S]*?)<\/testcase>)/g,
+  )) {
+    if (/<(failure|error)\b/.test(body)) {
+      failed++;
+      failures.push(describeFailure(name, opening, body));
+    } else if (/<skipped\b/.test(body)) skipped++;
     else passed++;
   }
   return { passed, failed, skipped };
+}
+
+/** Where it failed and with what, in a few lines: whoever sees only the end of a run is to know what to look for. */
+function describeFailure(name, opening, body) {
+  const attribute = (text, wanted) => decoded(text.match(new RegExp(`\\b${wanted}="([^"]*)"`))?.[1] ?? "");
+  const text = decoded(body.match(/<(?:failure|error)\b[^>]*>([\s\S]*?)<\//)?.[1] ?? "");
+  const lines = (text.trim() || attribute(body, "message")).split("\n").filter((line) => line.trim() !== "");
+  const shown = lines.slice(0, 8).map((line) => `    ${line.slice(0, 200)}`);
+  const where = attribute(opening, "file") || attribute(opening, "classname");
+  return [`${name}: ${where}: ${attribute(opening, "name")}`, ...shown].join("\n");
+}
+
+function decoded(xml) {
+  const named = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
+  return xml.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (whole, decimal, hexadecimal, word) => {
+    if (word !== undefined) return named[word] ?? whole;
+    return String.fromCodePoint(decimal === undefined ? Number.parseInt(hexadecimal, 16) : Number(decimal));
+  });
 }
 
 function announce(name) {
@@ -235,6 +260,10 @@ function record(name, counts) {
 }
 
 function summarize() {
+  if (failures.length > 0) {
+    console.log(`\n=== what failed${failures.length > 20 ? `, the first 20 of ${failures.length}` : ""}`);
+    for (const failure of failures.slice(0, 20)) console.log(failure);
+  }
   console.log("\n=== summary");
   const sum = { passed: 0, failed: interrupted ? 1 : 0, skipped: 0 };
   for (const result of results) {

@@ -14,6 +14,7 @@ import type { DeliveryServices } from "./message.ts";
 import { pause } from "./pause.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import { SharedGate } from "./shared-gate.ts";
+import { turns } from "./turns.ts";
 
 /** What a broadcast consumer works with. */
 export interface BroadcastConsumerContext extends DeliveryServices {
@@ -44,9 +45,6 @@ interface Task {
   attempt: number;
   hasTurn: boolean;
 }
-
-/** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
-const turnMs = 5;
 
 /**
  * One partition, read by a member that gets all of it and keeps its place in memory: nothing is written but dead letters. It
@@ -191,7 +189,6 @@ export class BroadcastConsumer implements DeliveryOwner {
   }
 
   async #handOver(batches: readonly ReadBatch[], from: number): Promise<void> {
-    let turnBeganAt = performance.now();
     for (const batch of batches) {
       const matches = batch.matches === undefined ? undefined : new Set(batch.matches);
       for (let index = Math.max(0, from - batch.baseOffset); index < batch.count; index += 1) {
@@ -203,9 +200,7 @@ export class BroadcastConsumer implements DeliveryOwner {
         // With one at a time a failing message blocks its partition, with more its key.
         const key = this.consumer.concurrency === 1 ? "" : keyAt(batch, index);
         this.#queue.add({ owner: this, key, batch, index, attempt: 1, hasTurn: false });
-        if (performance.now() - turnBeganAt < turnMs) continue;
-        await pause(this.#context.clock, 0, this.signal);
-        turnBeganAt = performance.now();
+        if (turns.isOver) await turns.next();
       }
     }
   }

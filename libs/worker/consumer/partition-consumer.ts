@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers";
 import type { OffsetRange, PositionCommit, TakenPosition } from "@sluice/broker";
 import { type AnyConsumer, compose, type Handler } from "@sluice/contract";
 import { Signal, SluiceError } from "@sluice/kernel";
@@ -19,9 +18,7 @@ import { Progress } from "./progress.ts";
 import { type RedrivenHome, RedrivenSource } from "./redriven-source.ts";
 import { RetryKeeper } from "./retry-keeper.ts";
 import { TaskRunner, waitingMessages } from "./task-runner.ts";
-
-/** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
-const turnMs = 5;
+import { turns } from "./turns.ts";
 
 /**
  * One partition, consumed by its owner under one epoch: reads ahead, hands records over, tries again, and keeps count
@@ -68,7 +65,6 @@ export class PartitionConsumer implements RedrivenHome {
   /** Messages below may have been handed out, or are about to be. */
   #reach: number;
   #wantsReserve = false;
-  #turnBeganAt = performance.now();
 
   constructor(context: PartitionConsumerContext, home: PartitionHome, taken: TakenPosition) {
     this.#context = context;
@@ -240,7 +236,6 @@ export class PartitionConsumer implements RedrivenHome {
       this.#hasReadAll = !result.more;
       if (result.more) reading = this.#read();
       if (!this.#reserve.isCareful(from)) await this.#reserveMore(result.next);
-      this.#turnBeganAt = performance.now();
       if (this.#stage !== undefined) await this.#admitTogether(this.#stage, new RecordCursor(result.batches, from));
       else for (const batch of result.batches) await this.#admit(batch, from);
       if (!result.more) await this.#rest();
@@ -358,7 +353,7 @@ export class PartitionConsumer implements RedrivenHome {
       const over = this.#runner.add(batch, index, attempt, isAlone);
       if (over !== undefined) await over;
       else if (this.#runner.isFull) await this.#waitForRoom();
-      if (performance.now() - this.#turnBeganAt > turnMs) await this.#endTurn();
+      if (turns.isOver) await turns.next();
     }
   }
 
@@ -379,12 +374,6 @@ export class PartitionConsumer implements RedrivenHome {
 
   async #waitForRoom(): Promise<void> {
     while (this.#runner.isFull && !this.#stopped) await this.#wake.wait(60_000);
-    this.#turnBeganAt = performance.now();
-  }
-
-  async #endTurn(): Promise<void> {
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    this.#turnBeganAt = performance.now();
   }
 
   #insist<Result>(what: string, call: () => Promise<Result>): Promise<Result | "stopped"> {

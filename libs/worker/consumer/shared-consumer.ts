@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers";
 import {
   type DatabaseClock,
   type Groups,
@@ -26,6 +25,7 @@ import { SharedExpiry } from "./shared-expiry.ts";
 import { SharedFailures, type SharedVerdict } from "./shared-failures.ts";
 import { SharedHands } from "./shared-hands.ts";
 import { SecondTries } from "./shared-second-tries.ts";
+import { turns } from "./turns.ts";
 import { inUrgency, type UrgentPosition } from "./urgency.ts";
 
 /** What a shared consumer works with. */
@@ -55,8 +55,6 @@ export interface SharedConsumerHome {
 const lookMs = 500;
 /** Ranges that are asked for in one call. */
 const mostRanges = 8;
-/** Turns of the event loop in which only handlers run are kept shorter than this, so that the connection is served. */
-const turnMs = 5;
 const failurePauseMs = 500;
 
 /**
@@ -92,7 +90,6 @@ export class SharedConsumer {
   readonly #hopeful = new Set<number>();
   readonly #run: Promise<void>;
   #turn = -1;
-  #turnBeganAt = performance.now();
   #lookAt = 0;
   #stopped = false;
   #stopping: Promise<void> | undefined;
@@ -364,7 +361,6 @@ export class SharedConsumer {
 
   /** Reads a range and hands its messages over. */
   async #fill(range: LeasedRange): Promise<void> {
-    this.#turnBeganAt = performance.now();
     for await (const batch of this.#reader.batchesOf(range)) {
       const to = Math.min(batch.count, range.to - batch.baseOffset);
       for (let index = Math.max(0, range.from - batch.baseOffset); index < to; index += 1) {
@@ -372,14 +368,9 @@ export class SharedConsumer {
         while (this.#hands.isFull && !this.#stopped) await this.#wake.wait(lookMs);
         if (this.#stopped || range.isOver) return;
         this.#hands.add(range, batch, index);
-        if (performance.now() - this.#turnBeganAt > turnMs) await this.#endTurn();
+        if (turns.isOver) await turns.next();
       }
     }
-  }
-
-  async #endTurn(): Promise<void> {
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    this.#turnBeganAt = performance.now();
   }
 
   #afterVerdict(verdict: SharedVerdict): void {

@@ -2561,6 +2561,23 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.finish_retries(p_positions integer[], p_offsets bigint[], p_claims bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+begin
+  perform sluice.hold_fences(p_positions);
+  perform from unnest(p_positions, p_offsets, p_claims) as a(position, "offset", claim)
+    join sluice.shared_retry r on r.position = a.position and r."offset" = a."offset" and r.claim = a.claim
+    order by r.position, r."offset" for update of r;
+  delete from sluice.shared_retry r using unnest(p_positions, p_offsets, p_claims) as a(position, "offset", claim)
+  where r.position = a.position and r."offset" = a."offset" and r.claim = a.claim;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.fire_schedule(p_epoch bigint, p_schedule integer, p_revision bigint, p_ticks_ms bigint[], p_next_ms bigint)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -3213,6 +3230,53 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.move_all_to_retry(p_positions integer[], p_leases bigint[], p_offsets bigint[], p_attempts integer[], p_delays_ms double precision[], p_errors text[], p_keys text[])
+ RETURNS TABLE(number integer, outcome text)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+  v_moved integer[];
+begin
+  perform sluice.hold_fences(p_positions);
+  -- Whose marker can be had was not done by a transaction of its handler. The markers are not kept: the leases say it from here on.
+  with asked as materialized (
+    select a.number::integer, a.position, a."offset"
+    from unnest(p_positions, p_leases, p_offsets) with ordinality as a(position, lease, "offset", number)
+    join sluice.lease l on l.lease = a.lease and l.position = a.position
+    where not l.done @> a."offset"),
+  marked as (
+    insert into sluice.done (position, "offset") select a.position, a."offset" from asked a order by a.position, a."offset"
+    on conflict do nothing returning position, "offset")
+  select array_agg(a.number) into v_moved from asked a
+  where (a.position, a."offset") in (select m.position, m."offset" from marked m);
+  if v_moved is not null then
+    delete from sluice.done d using unnest(v_moved) as m(number)
+    where d.position = p_positions[m.number] and d."offset" = p_offsets[m.number];
+    perform from sluice.lease l where l.lease = any (select p_leases[m.number] from unnest(v_moved) as m(number)) order by l.lease for update;
+    update sluice.lease l set done = l.done + f.done
+    from (
+      select p_leases[m.number] as lease, range_agg(int8range(p_offsets[m.number], p_offsets[m.number] + 1)) as done
+      from unnest(v_moved) as m(number) group by 1) f
+    where l.lease = f.lease;
+    insert into sluice.shared_retry (position, "offset", attempt, due, error, key)
+    select p_positions[m.number], p_offsets[m.number], p_attempts[m.number],
+      clock_timestamp() + make_interval(secs => p_delays_ms[m.number] / 1000), p_errors[m.number], p_keys[m.number]
+    from unnest(v_moved) as m(number) order by 1, 2;
+    if cardinality(v_moved) = cardinality(p_offsets) then return; end if;
+  end if;
+  return query
+    select a.number::integer, case when l.lease is null then 'fenced' else 'done' end
+    from unnest(p_positions, p_leases, p_offsets) with ordinality as a(position, lease, "offset", number)
+    left join sluice.lease l on l.lease = a.lease and l.position = a.position
+    -- (What is done in its lease was moved by an earlier call, whose answer was lost, or by this one.)
+    where l.lease is null or not l.done @> a."offset";
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.move_delayed(p_epoch bigint, p_floor timestamp with time zone, p_limit integer, p_bytes bigint)
  RETURNS TABLE(moved integer, rings text[], floor timestamp with time zone, wait_ms double precision)
  LANGUAGE plpgsql
@@ -3387,12 +3451,12 @@ begin
     return;
   end if;
   delete from sluice.done d where d.position = p_position and d."offset" = p_offset;
+  update sluice.lease l set done = l.done + int8multirange(int8range(p_offset, p_offset + 1)) where l.lease = p_lease;
   if p_member is not null then claim := nextval('sluice.claim_number'); end if;
   insert into sluice.shared_retry (position, "offset", attempt, due, error, key, claim, member, lease_until)
   values (p_position, p_offset, p_attempt,
     coalesce(clock_timestamp() + make_interval(secs => p_delay_ms / 1000), 'infinity'), p_error, p_key, claim, p_member,
     case when p_member is not null then clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000) end);
-  update sluice.lease l set done = l.done + int8multirange(int8range(p_offset, p_offset + 1)) where l.lease = p_lease;
   outcome := 'moved';
 end $function$
 ;
@@ -4930,6 +4994,7 @@ comment on function sluice.expire_lease(bigint) is 'Lets a lease run out now, so
 comment on function sluice.fence_position(integer) is 'Internal: waits for what is in flight in a position, and ends who holds it up.';
 comment on function sluice.find_offset(integer,integer,text) is 'Internal: the offset that a text says: earliest, latest, digits, or a time.';
 comment on function sluice.find_schedule(text) is 'Internal: a schedule by its name.';
+comment on function sluice.finish_retries(integer[],bigint[],bigint[]) is 'Internal: forgets messages of shared groups that failed before and are over.';
 comment on function sluice.fire_schedule(bigint,integer,bigint,bigint[],bigint) is 'Internal: sends what a schedule says and moves it on.';
 comment on function sluice.fold_done(integer,int8multirange) is 'Internal: counts ranges of a shared position as done.';
 comment on function sluice.forget_expired(integer) is 'Removes expired message ids, answers and keys, in a step of bounded size.';
@@ -4969,6 +5034,7 @@ comment on function sluice.mark_redriven(integer,bigint,bigint) is 'Internal: ma
 comment on function sluice.mark_redriven_done(integer,bigint,bigint) is 'Internal: marks a redriven message in hand as done within the caller''s transaction.';
 comment on function sluice.mark_retry_done(integer,bigint,bigint) is 'Marks a message that failed before as done within the caller''s transaction.';
 comment on function sluice.member_name(integer) is 'Internal: the name of a member; refuses a number that is none.';
+comment on function sluice.move_all_to_retry(integer[],bigint[],bigint[],integer[],double precision[],text[],text[]) is 'Internal: moves messages of leased ranges into rows of their own.';
 comment on function sluice.move_delayed(bigint,timestamp with time zone,integer,bigint) is 'Internal: moves what is due into the log.';
 comment on function sluice.move_positions(text,integer[],text,bigint,integer,boolean,boolean) is 'Internal: moves positions; see sluice.reset_position, sluice.shift_position and sluice.clone_group.';
 comment on function sluice.move_to_retry(integer,bigint,bigint,integer,double precision,text,text,integer,bigint) is 'Moves a message of a leased range into a row of its own.';

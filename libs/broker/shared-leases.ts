@@ -4,6 +4,7 @@ import { multirangeText, type OffsetRange, parseMultirange } from "./offset-rang
 import acknowledgeStatement from "./sql/acknowledge-leases.sql" with { type: "text" };
 import leaseStatement from "./sql/lease-ranges.sql" with { type: "text" };
 import leaseUrgentStatement from "./sql/lease-urgent-ranges.sql" with { type: "text" };
+import moveAllStatement from "./sql/move-all-to-retry.sql" with { type: "text" };
 import pauseStatement from "./sql/move-and-pause.sql" with { type: "text" };
 import moveStatement from "./sql/move-to-retry.sql" with { type: "text" };
 import releaseStatement from "./sql/release-leases.sql" with { type: "text" };
@@ -160,6 +161,26 @@ export class SharedLeases {
     member: number | null,
   ): Promise<{ readonly outcome: MoveOutcome; readonly claim: number }> {
     return await this.#move("putting a message off", moveStatement, [...parametersOf(message, member, this.#leaseMs)]);
+  }
+
+  /** Moves messages out of their leases, to wait until they are tried again. One outcome for each, in order; once more changes nothing. */
+  async moveAll(messages: readonly MovedMessage[]): Promise<readonly MoveOutcome[]> {
+    const rows = await this.#pool.query<{ number: number; outcome: MoveOutcome }>(
+      "putting messages off",
+      moveAllStatement,
+      [
+        arrayLiteral(messages.map(({ position }) => position)),
+        arrayLiteral(messages.map(({ lease }) => lease)),
+        arrayLiteral(messages.map(({ offset }) => offset)),
+        arrayLiteral(messages.map(({ attempt }) => attempt)),
+        arrayLiteral(messages.map(({ delayMs }) => delayMs)),
+        textArrayLiteral(messages.map(({ error }) => error)),
+        textArrayLiteral(messages.map(({ key }) => key)),
+      ],
+    );
+    const outcomes = messages.map((): MoveOutcome => "moved");
+    for (const { number, outcome } of rows) outcomes[number - 1] = outcome;
+    return outcomes;
   }
 
   /** Moves a message out of its lease, to begin anew when its group is resumed, which is paused with it. */

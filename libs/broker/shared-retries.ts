@@ -4,7 +4,7 @@ import type { KeptMessage } from "./kept-message.ts";
 import type { TopicPause } from "./shared-leases.ts";
 import buryStatement from "./sql/bury-retry.sql" with { type: "text" };
 import claimStatement from "./sql/claim-retries.sql" with { type: "text" };
-import finishStatement from "./sql/finish-retry.sql" with { type: "text" };
+import finishStatement from "./sql/finish-retries.sql" with { type: "text" };
 import nextStatement from "./sql/next-retry.sql" with { type: "text" };
 import pauseStatement from "./sql/put-off-and-pause.sql" with { type: "text" };
 import putOffStatement from "./sql/put-off-retry.sql" with { type: "text" };
@@ -77,8 +77,17 @@ export class SharedRetries implements ClaimedMessages {
     return inMs === null ? undefined : Number(inMs);
   }
 
-  async finish({ position, offset, claim }: RetryClaim): Promise<void> {
-    await this.#pool.query("finishing a message", finishStatement, [position, offset, claim]);
+  async finish(claim: RetryClaim): Promise<void> {
+    await this.finishAll([claim]);
+  }
+
+  /** These are over. */
+  async finishAll(claims: readonly RetryClaim[]): Promise<void> {
+    await this.#pool.query("finishing messages", finishStatement, [
+      arrayLiteral(claims.map(({ position }) => position)),
+      arrayLiteral(claims.map(({ offset }) => offset)),
+      arrayLiteral(claims.map(({ claim }) => claim)),
+    ]);
   }
 
   async bury({ position, offset, claim }: RetryClaim, letter: DeadLetter): Promise<void> {

@@ -158,6 +158,6 @@ test("[M1][I15] what was sent is done, dead or waiting, at every moment, while s
 
 test("[M1][I15] the check sees a message that is put off and stays in its range", async () => {
   await using rig = await openRig();
-  await plant(rig.sql, "sluice.move_to_retry", [/update sluice\.lease l set done[^;]*;/, ""]);
+  await plant(rig.sql, "sluice.move_all_to_retry", [/update sluice\.lease l set done[^;]*;/, ""]);
   expect((await disturb(rig)).join()).toContain("1 leases, to be tried again");
 });

@@ -9,8 +9,8 @@ import type {
 } from "@sluice/broker";
 import { GatheredCalls } from "./gathered-calls.ts";
 
-/** Messages of one statement, whose values go along; and how often one is made. */
-const gathering = { limit: 200, everyMs: 10 };
+/** Messages of one statement, whose values may go along; and how often one is made. */
+export const failureGathering = { limit: 200, everyMs: 10 };
 
 /** What {@link Retries} does for many, asked for one by one: what comes while a statement is under way goes with the next. */
 export class GatheredRetries {
@@ -22,9 +22,9 @@ export class GatheredRetries {
 
   constructor(retries: Retries) {
     this.retries = retries;
-    this.puttingOff = new GatheredCalls(gathering, (entries) => retries.putOff(entries));
-    this.counting = new GatheredCalls(gathering, (entries) => retries.count(entries));
-    this.beginning = new GatheredCalls(gathering, (entries) => retries.begin(entries));
-    this.ending = new GatheredCalls(gathering, (entries) => retries.end(entries));
+    this.puttingOff = new GatheredCalls(failureGathering, (entries) => retries.putOff(entries));
+    this.counting = new GatheredCalls(failureGathering, (entries) => retries.count(entries));
+    this.beginning = new GatheredCalls(failureGathering, (entries) => retries.begin(entries));
+    this.ending = new GatheredCalls(failureGathering, (entries) => retries.end(entries));
   }
 }

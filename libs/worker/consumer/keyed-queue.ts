@@ -46,6 +46,16 @@ export class KeyedQueue<Task extends KeyedTask> {
     this.#pump();
   }
 
+  /** Adds a task without a key that goes before all that wait. */
+  addFirst(task: Task & { readonly key: null }): void {
+    if (this.#readyAt === 0) this.#ready.unshift(task);
+    else {
+      this.#readyAt -= 1;
+      this.#ready[this.#readyAt] = task;
+    }
+    this.#pump();
+  }
+
   /** A task is over: the next of its key may run. */
   finished(task: Task): void {
     this.#leavePlace(task);

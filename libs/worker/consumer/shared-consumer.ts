@@ -13,7 +13,7 @@ import { type AnyConsumer, compose, type Handler, laneOf } from "@sluice/contrac
 import { Signal, SluiceError, toError } from "@sluice/kernel";
 import type { Log, TopicEntry } from "@sluice/log";
 import type { Pool } from "@sluice/store";
-import { ClaimSource } from "./claim-source.ts";
+import { KeptMessages } from "./kept-messages.ts";
 import { LeaseWriter } from "./lease-writer.ts";
 import { LeasedRange } from "./leased-range.ts";
 import type { DeliveryServices } from "./message.ts";
@@ -21,6 +21,7 @@ import type { PaceInForce } from "./pace-in-force.ts";
 import { pause } from "./pause.ts";
 import { RangeReader } from "./range-reader.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
+import { SharedClaims } from "./shared-claims.ts";
 import { SharedExpiry } from "./shared-expiry.ts";
 import { SharedFailures, type SharedVerdict } from "./shared-failures.ts";
 import { SharedHands } from "./shared-hands.ts";
@@ -70,8 +71,7 @@ export class SharedConsumer {
   readonly #home: SharedConsumerHome;
   readonly #leases: SharedLeases;
   readonly #retries: SharedRetries;
-  readonly #failed: ClaimSource;
-  readonly #redriven: ClaimSource;
+  readonly #claims: SharedClaims;
   readonly #writer: LeaseWriter;
   readonly #reader: RangeReader;
   readonly #hands: SharedHands;
@@ -104,8 +104,6 @@ export class SharedConsumer {
     this.#handler = compose<unknown>(consumer.use, consumer.handler);
     this.#leases = new SharedLeases(context.pool, leaseMs);
     this.#retries = new SharedRetries(context.pool, leaseMs);
-    this.#failed = new ClaimSource(this.#retries, lookMs, false);
-    this.#redriven = new ClaimSource(new SharedRedriven(context.pool, leaseMs), lookMs, true);
     const common = {
       ...context,
       consumer,
@@ -114,6 +112,7 @@ export class SharedConsumer {
       names: this.#names(),
       leases: this.#leases,
       retries: this.#retries,
+      kept: new KeptMessages(),
     };
     const { group, member } = home;
     const failures = new SharedFailures({ ...common, group, member });
@@ -133,8 +132,23 @@ export class SharedConsumer {
       onVerdict,
     };
     const { pace, rateLimiter } = home;
-    this.#hands = new SharedHands({ ...handing, pace, rateLimiter, onRoom: () => this.#wake.raise() });
+    this.#hands = new SharedHands({
+      ...handing,
+      pace,
+      rateLimiter,
+      onRoom: () => this.#wake.raise(),
+      onRoomAgain: () => this.#claims.wake(),
+    });
     this.#seconds = new SecondTries({ ...handing, reader: this.#reader, hands: this.#hands });
+    this.#claims = new SharedClaims({
+      ...common,
+      member,
+      failed: this.#retries,
+      redriven: new SharedRedriven(context.pool, leaseMs),
+      positions: () => [...this.#partitionOf.keys()],
+      room: () => this.#hands.roomAgain,
+      handOver: (messages, taken) => this.#seconds.again(messages, taken, this.#partitionOf.get(taken.position) ?? -1),
+    });
     this.#run = this.#live();
   }
 
@@ -150,6 +164,7 @@ export class SharedConsumer {
   heedPace(): void {
     this.#hands.heedPace();
     this.#wake.raise();
+    this.#claims.wake();
   }
 
   hasPosition(position: number): boolean {
@@ -187,7 +202,7 @@ export class SharedConsumer {
     const reason = new SluiceError(inTime ? "CLOSED" : "DRAIN_TIMEOUT", "the consumer is stopped");
     this.#abort.abort(reason);
     this.#wake.raise();
-    await this.#run;
+    await Promise.all([this.#run, this.#claims.idle()]);
     await this.#seconds.idle();
     await this.#writer.stop(reason);
   }
@@ -196,6 +211,7 @@ export class SharedConsumer {
     this.#stopped = true;
     this.#hands.halt();
     this.#seconds.halt();
+    this.#claims.halt();
     this.#wake.raise();
   }
 
@@ -204,8 +220,6 @@ export class SharedConsumer {
       try {
         if (this.#partitionOf.size === 0) await this.#open();
         if (performance.now() >= this.#lookAt) await this.#look();
-        for (const source of [this.#redriven, this.#failed])
-          if (performance.now() >= source.at && this.#hands.room > 0) await this.#takeFrom(source);
         if (!this.#stopped && !(await this.#leaseMore())) await this.#wait();
       } catch (error) {
         this.#context.logger.log("warn", "leasing messages failed and is tried again", {
@@ -228,12 +242,11 @@ export class SharedConsumer {
     this.#urgent = positions.map(({ position, partition }) => ({ position, ...laneOf(partition, this.entry) }));
     // Members do not all begin with the same partition.
     this.#turn = Math.floor(Math.random() * positions.length);
+    this.#claims.wake();
   }
 
   #wait(): Promise<void> {
-    // While there is no room, what is due has to wait for some.
-    const until = this.#hands.room > 0 ? Math.min(this.#lookAt, this.#failed.at, this.#redriven.at) : this.#lookAt;
-    return this.#wake.wait(Math.max(1, until - performance.now()));
+    return this.#wake.wait(Math.max(1, this.#lookAt - performance.now()));
   }
 
   /** What no doorbell tells of: messages that a doorbell was lost for, how the group stands, and ranges that others left behind. */
@@ -256,7 +269,7 @@ export class SharedConsumer {
     // First: what is resumed at a rate goes at that rate from the first message on.
     this.#home.onLook(positions);
     this.#pause(new Set(positions.filter(({ paused }) => paused).map(({ partition }) => partition)));
-    if (positions.some(({ paused, redriven }) => redriven && !paused)) this.#redriven.ring();
+    if (positions.some(({ paused, redriven }) => redriven && !paused)) this.#claims.ringRedriven();
     const moved = positions.filter(({ position, epoch }) => (this.#epochs.get(position) ?? epoch) !== epoch);
     for (const { position, epoch } of positions) this.#epochs.set(position, epoch);
     if (moved.length > 0) await this.#writer.renewNow();
@@ -270,14 +283,7 @@ export class SharedConsumer {
       paused.size > 0 ? "partitions are paused: they hand over nothing until they are resumed" : "all are resumed";
     this.#context.logger.log("info", what, { ...this.#names(), partitions: [...paused] });
     this.#hands.heed(paused);
-    this.#failed.ring();
-  }
-
-  /** Takes messages in hand that are in no range and due, as many as there is room for. */
-  async #takeFrom(source: ClaimSource): Promise<void> {
-    const most = Math.min(this.#hands.room, this.pace.era.concurrency);
-    const taken = await source.take(this.#home.member, [...this.#partitionOf.keys()], most);
-    for (const one of taken) this.#seconds.again(source.messages, one, this.#partitionOf.get(one.position) ?? -1);
+    this.#claims.ringFailed();
   }
 
   /** Leases from the next partitions in turn. Resolves with whether there was anything. */
@@ -380,8 +386,8 @@ export class SharedConsumer {
       this.#pause(new Set(this.#positionOf.keys()));
       this.wakeToLook();
     } else if (verdict !== "stopped" && verdict.retryInMs !== undefined) {
-      (verdict.isRedriven ? this.#redriven : this.#failed).ring(verdict.retryInMs);
-      this.#wake.raise();
+      if (verdict.isRedriven) this.#claims.ringRedriven(verdict.retryInMs);
+      else this.#claims.ringFailed(verdict.retryInMs);
     }
   }
 

@@ -1,4 +1,12 @@
-import type { DeadLetter, RetryClaim, SharedLeases, SharedRetries, TopicPause } from "@sluice/broker";
+import type {
+  DeadLetter,
+  MovedMessage,
+  MoveOutcome,
+  RetryClaim,
+  SharedLeases,
+  SharedRetries,
+  TopicPause,
+} from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
@@ -7,7 +15,10 @@ import type { Answers } from "./answers.ts";
 import type { ClaimedRetry } from "./claimed-retry.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type Failure, failureText, type Measure, measureOf } from "./failure.ts";
+import { GatheredCalls } from "./gathered-calls.ts";
+import { failureGathering } from "./gathered-retries.ts";
 import { insist } from "./insist.ts";
+import type { KeptMessages } from "./kept-messages.ts";
 import type { LeasedRange } from "./leased-range.ts";
 
 /** What failures are judged with. */
@@ -18,6 +29,8 @@ export interface SharedFailuresContext {
   readonly member: number;
   readonly leases: SharedLeases;
   readonly retries: SharedRetries;
+  /** Where messages are kept that are to be tried again. */
+  readonly kept: KeptMessages;
   readonly answers: Answers;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -33,13 +46,22 @@ export type SharedVerdict = { readonly retryInMs?: number; readonly isRedriven?:
 
 /**
  * Decides what comes after a failed attempt of a shared group, as the consumer declared it, and writes it down: a message that failed
- * leaves its range and becomes a row of its own, so that it holds nobody up and its attempts outlive this process.
+ * leaves its range and becomes a row of its own, so that it holds nobody up and its attempts outlive this process. What fails first and
+ * what is over are written for many messages together.
  */
 export class SharedFailures {
   readonly #context: SharedFailuresContext;
+  readonly #moving: GatheredCalls<MovedMessage, MoveOutcome>;
+  readonly #finishing: GatheredCalls<RetryClaim, undefined>;
 
   constructor(context: SharedFailuresContext) {
     this.#context = context;
+    const { leases, retries } = context;
+    this.#moving = new GatheredCalls(failureGathering, (messages) => leases.moveAll(messages));
+    this.#finishing = new GatheredCalls(failureGathering, async (claims) => {
+      await retries.finishAll(claims);
+      return claims.map(() => undefined);
+    });
   }
 
   /** A first attempt, from a leased range. Never rejects. */
@@ -50,6 +72,7 @@ export class SharedFailures {
       await this.#refuse(batch, index, measure.reason);
       return {};
     }
+    let tries = 0;
     const message = {
       position: range.position,
       lease: range.lease,
@@ -61,17 +84,23 @@ export class SharedFailures {
       key: keyAt(batch, index),
     };
     return await this.#untilWritten(async () => {
+      tries += 1;
       // Asks the database first whether the handler's transaction has committed after all.
-      const moved =
-        measure.kind === "pause"
-          ? { outcome: await leases.moveAndPause(message, this.#pauseFor(range.partition, message)), claim: 0 }
-          : await leases.move(message, measure.kind === "bury" ? member : null);
+      const moved = await (async () => {
+        if (measure.kind === "bury") return await leases.move(message, member);
+        if (measure.kind === "pause")
+          return { outcome: await leases.moveAndPause(message, this.#pauseFor(range.partition, message)), claim: 0 };
+        return { outcome: await this.#move(message, tries === 1), claim: 0 };
+      })();
       if (moved.outcome === "fenced") {
         range.lose();
         return "stopped";
       }
       if (moved.outcome === "done") return {};
-      if (measure.kind === "again") return { retryInMs: measure.delayMs };
+      if (measure.kind === "again") {
+        this.#context.kept.keep(range.partition, batch, index);
+        return { retryInMs: measure.delayMs };
+      }
       if (measure.kind === "pause") return "pause";
       const letter = this.#letter(batch, index, range.partition, 1, measure.reason, failure);
       await retries.bury({ ...message, claim: moved.claim }, letter);
@@ -106,7 +135,10 @@ export class SharedFailures {
       else if (measure.kind === "again") {
         const { delayMs } = measure;
         const counted = measure.counts ? {} : { attempt: attempt - 1 };
-        if (await messages.putOff(claim, { delayMs, error, ...counted })) return { retryInMs: delayMs, isRedriven };
+        if (await messages.putOff(claim, { delayMs, error, ...counted })) {
+          if (!isRedriven) this.#context.kept.keep(partition, batch, index);
+          return { retryInMs: delayMs, isRedriven };
+        }
       } else if (measure.kind === "pause" && !isRedriven) {
         const pause = this.#pauseFor(partition, { offset: claim.offset, error });
         if (await this.#context.retries.pause(claim, error, pause)) return "pause";
@@ -123,8 +155,12 @@ export class SharedFailures {
 
   /** A later attempt succeeded. Never rejects. */
   async done(retry: ClaimedRetry): Promise<SharedVerdict> {
+    const { claim, messages, isRedriven } = retry;
+    let tries = 0;
     return await this.#untilWritten(async () => {
-      await retry.messages.finish(retry.claim);
+      tries += 1;
+      if (isRedriven || tries > 1) await messages.finish(claim);
+      else await this.#finishing.add(claim);
       return {};
     });
   }
@@ -149,6 +185,13 @@ export class SharedFailures {
     });
     if (verdict === "stopped") return "stopped";
     return claim === 0 ? "done" : { position, offset, claim };
+  }
+
+  /** Only the first try goes along with others: who was in a statement that failed for one's sake goes on alone. */
+  async #move(message: MovedMessage, isFirstTry: boolean): Promise<MoveOutcome> {
+    if (isFirstTry) return await this.#moving.add(message);
+    const [outcome = "fenced"] = await this.#context.leases.moveAll([message]);
+    return outcome;
   }
 
   #measure(batch: ReadBatch, index: number, partition: number, attempt: number, failure: Failure): Measure {

@@ -23,8 +23,10 @@ export interface SharedHandsContext {
   readonly rateLimiter: RateLimiter;
   /** Aborted when handlers under way are not waited for any more. */
   readonly signal: AbortSignal;
-  /** There is room again. */
+  /** There is room again, for messages of ranges. */
   readonly onRoom: () => void;
+  /** There is room again, for messages that are handed over once more. */
+  readonly onRoomAgain: () => void;
   /** A message was written down as one that failed. */
   readonly onVerdict: (verdict: SharedVerdict) => void;
 }
@@ -48,6 +50,8 @@ export class SharedHands {
   readonly #ended: Promise<void>;
   #running = 0;
   #inHand = 0;
+  /** Messages that are handed over once more and wait for their handler, or are in it. */
+  #again = 0;
   #stopped = false;
 
   constructor(context: SharedHandsContext) {
@@ -79,6 +83,14 @@ export class SharedHands {
     return Math.min(this.#most - busy, prefetch - inHand, this.#paced - (inHand - this.#running));
   }
 
+  /** How many more messages may be taken in hand once more: they go before all others, so as many as are handled side by side. */
+  get roomAgain(): number {
+    const { era } = this.#context.pace;
+    if (era.isClosed) return 0;
+    const parked = this.#gate.countParked(({ owner }) => owner instanceof ClaimedRetry);
+    return Math.min(era.concurrency, this.#paced) - (this.#again - parked);
+  }
+
   /** Whether as much is in hand as may ever be. */
   get isFull(): boolean {
     return this.#inHand - this.#gate.parked >= this.#context.consumer.prefetch;
@@ -95,15 +107,17 @@ export class SharedHands {
     this.#gate.heedHours(this.#context.pace.era.isClosed);
   }
 
-  add(owner: LeasedRange | ClaimedRetry, batch: ReadBatch, index: number): void {
+  add(owner: LeasedRange, batch: ReadBatch, index: number): void {
     this.#inHand += 1;
     this.#queue.add({ key: null, owner, batch, index, hasTurn: false });
   }
 
-  /** As {@link add}; resolves when this attempt is over, or the process stops. */
+  /** The same for a message that is handed over once more: before all others, for its attempt is counted. Resolves when it is over, or the process stops. */
   async untilHandled(retry: ClaimedRetry, batch: ReadBatch, index: number): Promise<void> {
     if (this.#stopped) return;
-    this.add(retry, batch, index);
+    this.#inHand += 1;
+    this.#again += 1;
+    this.#queue.addFirst({ key: null, owner: retry, batch, index, hasTurn: false });
     await Promise.race([retry.settled, this.#ended]);
   }
 
@@ -162,7 +176,10 @@ export class SharedHands {
     if (!owner.isOver && this.#gate.holds(task)) return;
     this.#running += 1;
     if (owner.isOver) {
-      queueMicrotask(() => this.#finish(task));
+      queueMicrotask(() => {
+        this.#leavePlace(task);
+        this.#finish(task);
+      });
       return;
     }
     const outcome = deliver(owner, batch, index, owner instanceof ClaimedRetry ? owner.attempt : 1);
@@ -175,8 +192,20 @@ export class SharedHands {
     const { owner, batch, index } = task;
     if (outcome.kind === "done" && !(owner instanceof ClaimedRetry)) {
       this.done(owner, batch.baseOffset + index);
+      this.#leavePlace(task);
       this.#finish(task);
-    } else void this.#settleSlowly(task, outcome).finally(() => this.#finish(task));
+      return;
+    }
+    // What is left to do is the database's; others may take its place meanwhile.
+    this.#leavePlace(task);
+    void this.#settleSlowly(task, outcome).finally(() => this.#finish(task));
+  }
+
+  #leavePlace(task: Task): void {
+    this.#queue.putOff(task);
+    if (!(task.owner instanceof ClaimedRetry)) return;
+    this.#again -= 1;
+    this.#context.onRoomAgain();
   }
 
   /** What has to be written down: failures, and whatever becomes of messages that failed before. */
@@ -208,7 +237,6 @@ export class SharedHands {
     }
     this.#inHand -= 1;
     this.#running -= 1;
-    this.#queue.finished(task);
     if (this.#stopped && this.#running === 0) this.#idle.resolve();
     // In steps, and not for every single message.
     if (this.room >= Math.max(1, Math.min(this.#size.records, this.#most >> 2, this.#paced / 2)))

@@ -3,6 +3,7 @@ import type { AnyConsumer, Handler } from "@sluice/contract";
 import { type Logger, SluiceError, toError } from "@sluice/kernel";
 import { ClaimedRetry } from "./claimed-retry.ts";
 import { keptBatch } from "./kept-batch.ts";
+import type { KeptMessages } from "./kept-messages.ts";
 import type { LeaseWriter } from "./lease-writer.ts";
 import type { LeasedRange } from "./leased-range.ts";
 import type { DeliveryServices } from "./message.ts";
@@ -17,6 +18,7 @@ export interface SecondTriesContext {
   readonly handler: Handler<unknown>;
   readonly services: DeliveryServices;
   readonly retries: SharedRetries;
+  readonly kept: KeptMessages;
   readonly failures: SharedFailures;
   readonly expiry: SharedExpiry;
   readonly writer: LeaseWriter;
@@ -74,8 +76,12 @@ export class SecondTries {
   }
 
   async #handOver(retry: ClaimedRetry, { offset, attempt, message }: TakenRetry): Promise<void> {
-    const { consumer, reader, failures, hands, writer, onVerdict } = this.#context;
-    const batch = message === undefined ? await reader.batchAt(retry.partition, offset) : keptBatch(message);
+    const { consumer, reader, failures, hands, kept, writer, onVerdict } = this.#context;
+    const { partition } = retry;
+    const batch =
+      message === undefined
+        ? (kept.take(partition, offset) ?? (await reader.batchAt(partition, offset)))
+        : keptBatch(message);
     if (batch === "stopped") return;
     if (batch === undefined) {
       await failures.done(retry);

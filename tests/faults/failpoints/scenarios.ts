@@ -121,8 +121,9 @@ export const shared: Scenario = {
   statements: [
     "broker/acknowledge-leases",
     "broker/claim-retries",
+    "broker/finish-retries",
     "broker/lease-ranges",
-    "broker/move-to-retry",
+    "broker/move-all-to-retry",
     "broker/next-retry",
     "broker/shared-positions",
     "broker/take-over-leases",
@@ -140,7 +141,7 @@ export const shared: Scenario = {
       consumers: [
         consumer(letters, { ...quick, group: "pool", mode: "shared", handler: failing(room.once(worker)) }),
         consumer(letters, { ...quick, group: "first", mode: "shared", handler: room.once(worker) }),
-        consumer(letters, { ...quick, group: "plain", mode: "shared", handler: room.atLeastOnce(worker) }),
+        consumer(letters, { ...quick, group: "plain", mode: "shared", handler: failing(room.atLeastOnce(worker)) }),
       ],
     }),
   async round(room) {

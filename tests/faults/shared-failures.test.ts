@@ -1,0 +1,74 @@
+import { expect, test } from "bun:test";
+import { eventually, testDatabase } from "@sluice/testkit";
+import postgres from "postgres";
+import { app, consumer, fixed, silentLogger, topic } from "sluice";
+import { z } from "zod";
+import { plant } from "../invariants/rig.ts";
+
+const jobs = topic("jobs", { schema: z.object({ number: z.number() }), partitions: 2 });
+const messages = 6_000;
+
+function open(url: string): AsyncDisposable & { readonly sql: postgres.Sql } {
+  const sql = postgres(url, { max: 2, onnotice: () => undefined });
+  return { sql, [Symbol.asyncDispose]: () => sql.end() };
+}
+
+interface State {
+  /** Messages that are not done yet. */
+  readonly left: number;
+  readonly deadlocks: number;
+}
+
+/** Every fifth message fails at first, while two members acknowledge what lies around it all the time, until it is enough. */
+async function failALot(url: string, sql: postgres.Sql, isEnough: (state: State) => boolean): Promise<State> {
+  const worker = (name: string) =>
+    app({
+      name,
+      consumers: [
+        consumer(jobs, {
+          group: "workers",
+          mode: "shared",
+          commitInterval: "10ms",
+          retry: { attempts: 5, backoff: fixed("1ms") },
+          handler: (c) => {
+            if (c.attempt === 1 && c.value.number % 5 === 0) throw new Error("at first");
+          },
+        }),
+      ],
+    }).start({ url, logger: silentLogger });
+  const members = [await worker("a"), await worker("b")];
+  for (let sent = 0; sent < messages; sent += 100) {
+    const values = Array.from({ length: 100 }, (_, index) => ({ number: sent + index }));
+    await members[0]?.sluice.sendBatch(jobs, values);
+  }
+  const look = async () => {
+    const [state] = await sql<State[]>`
+      select (select sum(lag) from sluice.lag where "group" = 'workers')::integer
+          + (select count(*) from sluice.pending)::integer + (select count(*) from sluice.shared_retries)::integer as left,
+        deadlocks::integer from pg_stat_database where datname = current_database()`;
+    return state ?? { left: Number.NaN, deadlocks: Number.NaN };
+  };
+  await eventually("it is enough", async () => isEnough(await look()), 60_000);
+  // What their sessions counted is written at their end.
+  for (const member of members) await member.close();
+  return await look();
+}
+
+test("[M1][R5] what fails and what is acknowledged in a shared group take their locks in one order", async () => {
+  await using database = await testDatabase();
+  await using room = open(database.url);
+  expect(await failALot(database.url, room.sql, ({ left }) => left === 0)).toEqual({ left: 0, deadlocks: 0 });
+});
+
+test("[M1] the check sees a failure that locks its position before its lease", async () => {
+  await using database = await testDatabase();
+  await using room = open(database.url);
+  await plant(
+    room.sql,
+    "sluice.move_all_to_retry",
+    [/perform from sluice\.lease[^;]*;/, ""],
+    [/(update sluice\.lease l set done[^;]*;)(\s*insert into sluice\.shared_retry[^;]*;)/, "$2 $1"],
+  );
+  const { deadlocks } = await failALot(database.url, room.sql, (state) => state.deadlocks > 0);
+  expect(deadlocks).toBeGreaterThan(0);
+});

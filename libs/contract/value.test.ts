@@ -35,6 +35,33 @@ test("[N5] what does not fit is refused with its path, going and coming", () => 
   expect(refusal(() => order.decode({ id: 1, lines: [] })).problems.map(({ path }) => path)).toEqual(["id"]);
 });
 
+test("[N5] who changes what was decoded changes nothing of what it was decoded from", () => {
+  const wire = { list: [{ count: 1 }], map: { one: { count: 1 } }, text: "as sent" };
+  const part = z.object({ count: z.number() });
+  const schemas: Readonly<Record<string, z.ZodType>> = {
+    any: z.any(),
+    unknown: z.object({ list: z.unknown(), map: z.unknown(), text: z.string() }),
+    json: z.json(),
+    loose: z.looseObject({ text: z.string() }),
+    catchall: z.object({ text: z.string() }).catchall(z.any()),
+    record: z.record(z.string(), z.any()),
+    nested: z.object({ list: z.array(z.looseObject({})), map: z.record(z.string(), z.unknown()), text: z.string() }),
+    union: z.union([z.number(), z.object({ list: z.array(z.any()), map: z.any(), text: z.string() })]),
+    lazy: z.lazy(() => z.object({ list: z.array(part), map: z.record(z.string(), z.any()), text: z.string() })),
+    strict: z.strictObject({ list: z.array(part), map: z.record(z.string(), part), text: z.string() }),
+  };
+  for (const [name, schema] of Object.entries(schemas)) {
+    const given = structuredClone(wire);
+    const decoded = valueCodec(`topic ${name}`, schema).decode(given) as typeof wire;
+    expect(decoded).toEqual(wire);
+    decoded.text = "changed";
+    decoded.list.push({ count: 2 });
+    Object.assign(decoded.list[0] ?? {}, { count: 3 });
+    Object.assign(decoded.map.one, { count: 4 });
+    expect([name, given]).toEqual([name, wire]);
+  }
+});
+
 test("[N4] text that Postgres cannot show is refused wherever it hides; an escaped backslash is no such text", () => {
   const any = valueCodec("topic any", z.any());
   for (const [value, path] of [

@@ -7,7 +7,10 @@ export interface ValueCodec<Value> {
   readonly encoding: "json" | "bytes";
   /** Checks and encodes. Fails with INVALID_VALUE and the paths; nothing else is thrown. */
   encode(value: Value): string;
-  /** Checks and decodes what `JSON.parse` made of the text. Fails with INVALID_VALUE and the paths. */
+  /**
+   * Checks and decodes what `JSON.parse` made of the text; whoever changes the result changes nothing of that. Fails with INVALID_VALUE
+   * and the paths.
+   */
   decode(wire: unknown): Value;
 }
 
@@ -42,7 +45,35 @@ export function schemaProblem(schema: z.ZodType): string | undefined {
   }
 }
 
+/**
+ * Whether what a schema lets through may be, in part, the very objects that it was given, as with `z.any()`. Others are
+ * made anew by checking them.
+ */
+function passesThrough(schema: z.ZodType): boolean {
+  try {
+    return holdsAnything(z.toJSONSchema(schema, { io: "input" }));
+  } catch {
+    // It has no JSON form, so nothing is known of it.
+    return true;
+  }
+}
+
+const constraints = ["type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "not"];
+
+/** Whether a JSON schema has a place where anything is allowed: one that says nothing of its type. */
+function holdsAnything(node: unknown): boolean {
+  if (typeof node !== "object" || node === null) return node === true;
+  if (!constraints.some((name) => name in node)) return true;
+  const { properties, $defs, additionalProperties, items, prefixItems, anyOf, oneOf, allOf } = node as Record<
+    string,
+    object | boolean | undefined
+  >;
+  const several = [properties, $defs, prefixItems, anyOf, oneOf, allOf].flatMap((part) => Object.values(part ?? {}));
+  return [additionalProperties, items, ...several].some((part) => part !== undefined && holdsAnything(part));
+}
+
 function jsonCodec<Value>(subject: string, schema: z.ZodType<Value>): ValueCodec<Value> {
+  const isCopied = passesThrough(schema);
   return {
     encoding: "json",
     encode(value) {
@@ -53,7 +84,7 @@ function jsonCodec<Value>(subject: string, schema: z.ZodType<Value>): ValueCodec
       return text;
     },
     decode(wire) {
-      const decoded = schema.safeParse(wire);
+      const decoded = schema.safeParse(isCopied ? structuredClone(wire) : wire);
       if (decoded.success) return decoded.data;
       throw mismatch(`a record of ${subject} does not fit its schema`, decoded.error);
     },

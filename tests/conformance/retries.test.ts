@@ -192,3 +192,38 @@ test("[R5] an attempt counts when its message is handed over, not while it waits
   gate.resolve();
   await running.close();
 });
+
+test("[R5] a handler that changes its value and fails gets it again as it was sent, and so does its dead letter", async () => {
+  const anything = topic("anything", { schema: z.any(), partitions: 1 });
+  for (const mode of ["ordered", "keyed", "shared"] as const) {
+    await using here = await world();
+    const seen = new Inbox<string>();
+    const changing = app({
+      name: "app",
+      consumers: [
+        consumer(anything, {
+          group: "changing",
+          mode,
+          retry: { attempts: 3, backoff: fixed("5ms") },
+          handler: (c) => {
+            seen.add(JSON.stringify(c.value));
+            c.value.list.push("changed");
+            throw new Error("again");
+          },
+        }),
+      ],
+    });
+    await using running = await here.start(changing);
+    await running.sluice.send(anything, { list: ["sent"] });
+    const [letter] = await eventually("it is a dead letter", async () => {
+      const { letters } = await running.sluice.deadLetters.list({ group: "changing" });
+      return letters.length > 0 && letters;
+    });
+    assert.deepEqual(
+      seen.items,
+      Array.from({ length: 3 }, () => '{"list":["sent"]}'),
+      mode,
+    );
+    assert.deepEqual(letter?.value, { list: ["sent"] });
+  }
+});

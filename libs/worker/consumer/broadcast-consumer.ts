@@ -189,6 +189,7 @@ export class BroadcastConsumer implements DeliveryOwner {
   }
 
   async #handOver(batches: readonly ReadBatch[], from: number): Promise<void> {
+    await turns.begin();
     for (const batch of batches) {
       const matches = batch.matches === undefined ? undefined : new Set(batch.matches);
       for (let index = Math.max(0, from - batch.baseOffset); index < batch.count; index += 1) {

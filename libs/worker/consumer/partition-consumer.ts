@@ -236,6 +236,7 @@ export class PartitionConsumer implements RedrivenHome {
       this.#hasReadAll = !result.more;
       if (result.more) reading = this.#read();
       if (!this.#reserve.isCareful(from)) await this.#reserveMore(result.next);
+      await turns.begin();
       if (this.#stage !== undefined) await this.#admitTogether(this.#stage, new RecordCursor(result.batches, from));
       else for (const batch of result.batches) await this.#admit(batch, from);
       if (!result.more) await this.#rest();

@@ -368,6 +368,7 @@ export class SharedConsumer {
   /** Reads a range and hands its messages over. */
   async #fill(range: LeasedRange): Promise<void> {
     for await (const batch of this.#reader.batchesOf(range)) {
+      await turns.begin();
       const to = Math.min(batch.count, range.to - batch.baseOffset);
       for (let index = Math.max(0, range.from - batch.baseOffset); index < to; index += 1) {
         if (range.isDone(batch.baseOffset + index)) continue;

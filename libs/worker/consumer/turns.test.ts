@@ -26,6 +26,23 @@ test("whoever has many messages gets its turns in order, and between any two of 
   expect(unserved.length).toBeLessThanOrEqual(1);
 });
 
+test("who comes late begins at once when nobody waits, and waits in line otherwise", async () => {
+  workOff();
+  const happened: string[] = [];
+  const begin = async (name: string) => {
+    await turns.begin();
+    happened.push(`${name} ${turns.isOver}`);
+    workOff();
+    await turns.next();
+    happened.push(`${name} again`);
+  };
+  const first = begin("a");
+  queueMicrotask(() => happened.push("at once"));
+  await Promise.resolve().then(() => Promise.resolve());
+  await Promise.all([first, begin("b")]);
+  expect(happened).toEqual(["a false", "at once", "a again", "b false", "b again"]);
+});
+
 test("a turn begins anew for who comes late", async () => {
   await turns.next();
   expect(turns.isOver).toBe(false);

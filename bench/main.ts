@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { delayed } from "./delivery/delayed.ts";
-import { failing } from "./delivery/failing.ts";
+import { failing, failingShared, failingWaiting } from "./delivery/failing.ts";
 import { outbox, outboxSixteen } from "./delivery/outbox.ts";
 import { pace } from "./delivery/pace.ts";
 import { relay } from "./delivery/relay.ts";
@@ -32,6 +32,8 @@ const deliveryBenches: typeof logBenches = {
   stage: stageBatch,
   "stage-row-by-row": stageRowByRow,
   "failing-1-percent": failing,
+  "failing-waiting": failingWaiting,
+  "failing-shared": failingShared,
   outbox,
   "outbox-16": outboxSixteen,
   relay,

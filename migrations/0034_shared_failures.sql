@@ -109,3 +109,34 @@ begin
   where r.position = a.position and r."offset" = a."offset" and r.claim = a.claim;
 end $$;
 comment on function sluice.finish_retries(integer[], bigint[], bigint[]) is 'Internal: forgets messages of shared groups that failed before and are over.';
+
+-- As before, with less to look at. By the index, in order, partition by partition: what is not due yet is not read, and what was deleted is
+-- remembered as such by the next one who passes. And who asks is alive, so its own messages are in its hand until their time has run out:
+-- asking who else lives costs more than the rest together, and nearly all that is in hand is one's own.
+-- Locks: the rows; those that another has are passed over.
+create or replace function sluice.claim_retries(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
+returns table ("position" integer, "offset" bigint, attempt integer, claim bigint) language sql
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+  with found as (
+    select f.position, f."offset" from unnest(p_positions) as p(position)
+    cross join lateral (
+      select r.position, r."offset", r.due from sluice.shared_retry r
+      -- (A subquery, because the index cannot be searched for a clock that goes on.)
+      where r.position = p.position and r.due <= (select clock_timestamp())
+        and (r.member is null or (r.member <> p_member and r.member not in (select sluice.live_members()))
+          or sluice.has_run_out(r.lease_until, r.member, p_member, p_lease_ms))
+      order by r.due limit p_most) f
+    order by f.due limit p_most),
+  due as (
+    select r.position, r."offset" from found f
+    join sluice.shared_retry r on r.position = f.position and r."offset" = f."offset"
+    -- Another may have been quicker.
+    where r.member is null or (r.member <> p_member and r.member not in (select sluice.live_members()))
+      or sluice.has_run_out(r.lease_until, r.member, p_member, p_lease_ms)
+    for update of r skip locked)
+  update sluice.shared_retry r set attempt = r.attempt + 1, claim = nextval('sluice.claim_number'), member = p_member,
+    lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
+  from due where r.position = due.position and r."offset" = due."offset"
+  returning r.position, r."offset", r.attempt, r.claim
+$$;

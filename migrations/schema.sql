@@ -1604,13 +1604,28 @@ $function$
 CREATE OR REPLACE FUNCTION sluice.claim_retries(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
  RETURNS TABLE("position" integer, "offset" bigint, attempt integer, claim bigint)
  LANGUAGE sql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
-  with due as (
-    select r.position, r."offset" from sluice.shared_retry r
-    where r.position = any (p_positions) and r.due <= clock_timestamp()
-      and (r.member is null or r.member not in (select sluice.live_members())
-        or sluice.has_run_out(r.lease_until, r.member, p_member, p_lease_ms))
-    order by r.due limit p_most for update skip locked)
+  with found as (
+    select f.position, f."offset" from unnest(p_positions) as p(position)
+    cross join lateral (
+      select r.position, r."offset", r.due from sluice.shared_retry r
+      -- (A subquery, because the index cannot be searched for a clock that goes on.)
+      where r.position = p.position and r.due <= (select clock_timestamp())
+        and (r.member is null or (r.member <> p_member and r.member not in (select sluice.live_members()))
+          or sluice.has_run_out(r.lease_until, r.member, p_member, p_lease_ms))
+      order by r.due limit p_most) f
+    order by f.due limit p_most),
+  due as (
+    select r.position, r."offset" from found f
+    join sluice.shared_retry r on r.position = f.position and r."offset" = f."offset"
+    -- Another may have been quicker.
+    where r.member is null or (r.member <> p_member and r.member not in (select sluice.live_members()))
+      or sluice.has_run_out(r.lease_until, r.member, p_member, p_lease_ms)
+    for update of r skip locked)
   update sluice.shared_retry r set attempt = r.attempt + 1, claim = nextval('sluice.claim_number'), member = p_member,
     lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
   from due where r.position = due.position and r."offset" = due."offset"

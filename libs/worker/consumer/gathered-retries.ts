@@ -11,6 +11,8 @@ import { GatheredCalls } from "./gathered-calls.ts";
 
 /** Messages of one statement, whose values may go along; and how often one is made. */
 export const failureGathering = { limit: 200, everyMs: 10 };
+/** The same for attempts that are counted: a message has its place meanwhile, and nobody else can use it. */
+const countGathering = { limit: 200, everyMs: 2 };
 
 /** What {@link Retries} does for many, asked for one by one: what comes while a statement is under way goes with the next. */
 export class GatheredRetries {
@@ -23,8 +25,8 @@ export class GatheredRetries {
   constructor(retries: Retries) {
     this.retries = retries;
     this.puttingOff = new GatheredCalls(failureGathering, (entries) => retries.putOff(entries));
-    this.counting = new GatheredCalls(failureGathering, (entries) => retries.count(entries));
-    this.beginning = new GatheredCalls(failureGathering, (entries) => retries.begin(entries));
+    this.counting = new GatheredCalls(countGathering, (entries) => retries.count(entries));
+    this.beginning = new GatheredCalls(countGathering, (entries) => retries.begin(entries));
     this.ending = new GatheredCalls(failureGathering, (entries) => retries.end(entries));
   }
 }

@@ -107,3 +107,15 @@ test("a queue with fewer places interrupts nobody and begins none until enough a
   queue.limitTo(3);
   expect(begun).toEqual([0, 1, 2, 3, 4, 5]);
 });
+
+test("[R5] those that are resumed and those that are new take turns, and what goes first goes before both", () => {
+  const begun: number[] = [];
+  const tasks = Array.from({ length: 9 }, (_, number): Task & { readonly key: null } => ({ key: null, number }));
+  const queue = new KeyedQueue<Task>(1, ({ number }) => begun.push(number));
+  const at = (number: number) => tasks[number] as (typeof tasks)[number];
+  for (const number of [0, 1, 2, 3, 4]) queue.add(at(number));
+  for (const number of [5, 6]) queue.resume(at(number));
+  for (const number of [7, 8]) queue.addFirst(at(number));
+  for (let ended = 0; ended < begun.length; ended += 1) queue.finished(at(begun[ended] ?? -1));
+  expect(begun).toEqual([0, 7, 8, 1, 5, 2, 6, 3, 4]);
+});

@@ -1,4 +1,5 @@
 import type { QueueLane } from "./lane-gate.ts";
+import { Line } from "./line.ts";
 
 /** Something to be done for a key. Tasks of one key run one after the other, `null` keys side by side. */
 export interface KeyedTask {
@@ -7,8 +8,8 @@ export interface KeyedTask {
 
 /**
  * Runs up to `concurrency` tasks at a time, never two of one key, each key's in the order in which they came. A task that
- * is put off keeps its key waiting but gives its place to others. Queues that are lanes of one partition share its places and keys,
- * and the more urgent one goes first.
+ * is put off keeps its key waiting but gives its place to others; when it is resumed, it and those that are new take turns, so that
+ * neither waits for all of the other. Queues that are lanes of one partition share its places and keys, and the more urgent one goes first.
  */
 export class KeyedQueue<Task extends KeyedTask> {
   #concurrency: number;
@@ -16,8 +17,12 @@ export class KeyedQueue<Task extends KeyedTask> {
   readonly #lane: QueueLane | undefined;
   /** Tasks that wait behind one of their key which runs or is put off. */
   readonly #behind = new Map<string, Task[]>();
-  #ready: Task[] = [];
-  #readyAt = 0;
+  readonly #ready = new Line<Task>();
+  /** Those that were put off. */
+  readonly #resumed = new Line<Task>();
+  /** Those that go before all others. */
+  readonly #first = new Line<Task>();
+  #isResumedNext = true;
   #running = 0;
   #stopped = false;
   #held = false;
@@ -48,11 +53,7 @@ export class KeyedQueue<Task extends KeyedTask> {
 
   /** Adds a task without a key that goes before all that wait. */
   addFirst(task: Task & { readonly key: null }): void {
-    if (this.#readyAt === 0) this.#ready.unshift(task);
-    else {
-      this.#readyAt -= 1;
-      this.#ready[this.#readyAt] = task;
-    }
+    this.#first.push(task);
     this.#pump();
   }
 
@@ -85,7 +86,7 @@ export class KeyedQueue<Task extends KeyedTask> {
 
   /** A task that was put off is to run again. */
   resume(task: Task): void {
-    this.#ready.push(task);
+    this.#resumed.push(task);
     this.#pump();
   }
 
@@ -128,15 +129,21 @@ export class KeyedQueue<Task extends KeyedTask> {
     return this.#lane === undefined ? this.#running < this.#concurrency : this.#lane.hasPlace;
   }
 
+  /** The line whose turn it is; an empty one when there is nothing. */
+  get #nextLine(): Line<Task> {
+    if (!this.#first.isEmpty) return this.#first;
+    if (this.#resumed.isEmpty) return this.#ready;
+    if (this.#ready.isEmpty) return this.#resumed;
+    this.#isResumedNext = !this.#isResumedNext;
+    return this.#isResumedNext ? this.#resumed : this.#ready;
+  }
+
   #beginReady(): void {
-    while (!this.#stopped && !this.#held && this.#readyAt < this.#ready.length && this.#hasPlace) {
-      const task = this.#ready[this.#readyAt] as Task;
-      this.#readyAt += 1;
-      if (this.#readyAt === this.#ready.length || this.#readyAt > 4_096) {
-        this.#ready = this.#ready.slice(this.#readyAt);
-        this.#readyAt = 0;
-      }
-      if (this.#lane?.take(task.key, () => this.#ready.push(task)) === false) continue;
+    while (!this.#stopped && !this.#held && this.#hasPlace) {
+      const line = this.#nextLine;
+      if (line.isEmpty) return;
+      const task = line.shift();
+      if (this.#lane?.take(task.key, () => line.push(task)) === false) continue;
       this.#running += 1;
       this.#start(task);
     }

@@ -31,6 +31,9 @@ export interface SharedHandsContext {
   readonly onVerdict: (verdict: SharedVerdict) => void;
 }
 
+/** Messages that are taken in hand once more at a time, where fewer are handled side by side. */
+const mostAgain = 64;
+
 /** A record on its way through the handler; `null` keys run side by side. */
 interface Task {
   readonly key: null;
@@ -83,12 +86,16 @@ export class SharedHands {
     return Math.min(this.#most - busy, prefetch - inHand, this.#paced - (inHand - this.#running));
   }
 
-  /** How many more messages may be taken in hand once more: they go before all others, so as many as are handled side by side. */
+  /**
+   * How many more messages may be taken in hand once more. They go before all others, and each is an attempt from then on: as many as
+   * are handled side by side, and some more while handlers are quick, because every taking is a call.
+   */
   get roomAgain(): number {
     const { era } = this.#context.pace;
     if (era.isClosed) return 0;
     const parked = this.#gate.countParked(({ owner }) => owner instanceof ClaimedRetry);
-    return Math.min(era.concurrency, this.#paced) - (this.#again - parked);
+    const most = Math.max(era.concurrency, Math.min(mostAgain, this.#size.records));
+    return Math.min(most, this.#paced) - (this.#again - parked);
   }
 
   /** Whether as much is in hand as may ever be. */

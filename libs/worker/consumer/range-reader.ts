@@ -38,9 +38,9 @@ interface RangeRead {
 export class RangeReader {
   readonly #context: RangeReaderContext;
   readonly #kept = new Map<number, readonly ReadBatch[]>();
-  /** Where the last batch that was read ends, when there was no more behind it. */
   /** The last read with a filter, and where it began: what it found beyond a range is usually the next one's. */
   readonly #scans = new Map<number, { readonly from: number; readonly result: ReadResult }>();
+  /** Where the last batch that was read ends, when there was no more behind it. */
   readonly #ends = new Map<number, number>();
   #charactersPerRecord = 256;
 

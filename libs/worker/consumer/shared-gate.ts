@@ -40,11 +40,6 @@ export class SharedGate<Task extends GatedTask> {
     return this.#parked.length;
   }
 
-  /** Those of them that fit. */
-  countParked(fits: (task: Task) => boolean): number {
-    return this.#parked.reduce((sum, task) => sum + (fits(task) ? 1 : 0), 0);
-  }
-
   /** Messages that wait for their key's pace: others go on meanwhile. */
   get waitingForKey(): number {
     return this.#waitingForKey;

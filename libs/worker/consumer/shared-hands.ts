@@ -53,8 +53,10 @@ export class SharedHands {
   readonly #ended: Promise<void>;
   #running = 0;
   #inHand = 0;
-  /** Messages that are handed over once more and wait for their handler, or are in it. */
+  /** Messages that are handed over once more and wait for a place, or have one. */
   #again = 0;
+  /** Those that the gate has set aside. */
+  #againAside = 0;
   #stopped = false;
 
   constructor(context: SharedHandsContext) {
@@ -63,8 +65,8 @@ export class SharedHands {
     this.#queue = new KeyedQueue<Task>(this.#concurrency, (task) => this.#begin(task));
     this.#gate = new SharedGate<Task>({
       rateLimiter: context.rateLimiter,
-      putOff: (task) => this.#queue.putOff(task),
-      resume: (task) => this.#queue.resume(task),
+      putOff: (task) => this.#setAside(task),
+      resume: (task) => this.#takeBack(task),
       begin: (task) => this.#begin(task),
     });
     this.heedPace();
@@ -93,9 +95,8 @@ export class SharedHands {
   get roomAgain(): number {
     const { era } = this.#context.pace;
     if (era.isClosed) return 0;
-    const parked = this.#gate.countParked(({ owner }) => owner instanceof ClaimedRetry);
     const most = Math.max(era.concurrency, Math.min(mostAgain, this.#size.records));
-    return Math.min(most, this.#paced) - (this.#again - parked);
+    return Math.min(Math.min(most, this.#paced) - this.#again, this.#context.consumer.prefetch - this.#againAside);
   }
 
   /** Whether as much is in hand as may ever be. */
@@ -206,6 +207,23 @@ export class SharedHands {
     // What is left to do is the database's; others may take its place meanwhile.
     this.#leavePlace(task);
     void this.#settleSlowly(task, outcome).finally(() => this.#finish(task));
+  }
+
+  /** The gate keeps it for a while: it takes no room from others. */
+  #setAside(task: Task): void {
+    this.#queue.putOff(task);
+    if (!(task.owner instanceof ClaimedRetry)) return;
+    this.#again -= 1;
+    this.#againAside += 1;
+    this.#context.onRoomAgain();
+  }
+
+  #takeBack(task: Task): void {
+    if (task.owner instanceof ClaimedRetry) {
+      this.#again += 1;
+      this.#againAside -= 1;
+    }
+    this.#queue.resume(task);
   }
 
   #leavePlace(task: Task): void {

@@ -1,8 +1,5 @@
--- The table that all sample apps share. Applied at every start by database.ts, under its advisory lock; every statement
--- may be repeated.
-
-create schema if not exists sample;
-comment on schema sample is 'What the sample apps of Sluice share: the results of their scenarios.';
+-- The table that all sample apps share. Applied by database.ts, under its advisory lock, when it is new or has changed; every
+-- statement may be repeated.
 
 create table if not exists sample.results (
   result bigint generated always as identity constraint results_pkey primary key,

@@ -2,11 +2,10 @@ import type { BuryOutcome } from "@sluice/broker";
 import type { AnyConsumer } from "@sluice/contract";
 import type { Clock, Logger } from "@sluice/kernel";
 import type { ReadBatch, TopicEntry } from "@sluice/log";
-import { keyAt } from "../batch-record.ts";
 import type { Answers } from "./answers.ts";
 import { deadLetterOf } from "./dead-letter.ts";
 import { type Failure, failureText, measureOf } from "./failure.ts";
-import { keptMessageAt, lifetimeAt } from "./kept-batch.ts";
+import { blocksOf, keptMessageAt, lifetimeAt } from "./kept-batch.ts";
 import type { PutOffMessage } from "./put-off-message.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";
 
@@ -75,17 +74,17 @@ export class FailurePolicy {
 
   async #putOff({ batch, index, attempt, isPutOff }: Attempt, delayMs: number, error: string): Promise<Verdict> {
     const { consumer, keeper } = this.#context;
-    const key = keyAt(batch, index);
     const message = { ...keptMessageAt(batch, index), ...lifetimeAt(batch, index) };
+    const blocks = blocksOf(consumer, message.key);
     const outcome = await keeper.putOff({
       ...message,
       isFirst: !isPutOff,
       attempt,
       delayMs,
-      blocks: consumer.mode === "ordered" ? "partition" : key === null ? "nothing" : "key",
+      blocks,
       error,
     });
-    if (outcome === "put off") return { delayMs, message, attempt };
+    if (outcome === "put off") return { delayMs, message, attempt, error };
     // Its transaction was committed after all, and only the answer was lost.
     return outcome === "already" ? "over" : outcome;
   }

@@ -1,4 +1,5 @@
-import type { KeptMessage, Lifetime } from "@sluice/broker";
+import type { KeptMessage, Lifetime, PutOff } from "@sluice/broker";
+import type { AnyConsumer } from "@sluice/contract";
 import type { ReadBatch } from "@sluice/log";
 import { headersAt, idAt, keyAt, timestampAt } from "../batch-record.ts";
 
@@ -39,4 +40,10 @@ export function keptBatch(
     values: [JSON.parse(value) as unknown],
     attributes: [{ id, headers, timestamp, ...(timeToLiveMs === null ? {} : { timeToLive: timeToLiveMs }) }],
   };
+}
+
+/** What waits for a message that failed. */
+export function blocksOf({ mode }: AnyConsumer, key: string | null): PutOff["blocks"] {
+  if (mode === "ordered") return "partition";
+  return key === null ? "nothing" : "key";
 }

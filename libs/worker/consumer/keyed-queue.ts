@@ -51,8 +51,8 @@ export class KeyedQueue<Task extends KeyedTask> {
     this.#pump();
   }
 
-  /** Adds a task without a key that goes before all that wait. */
-  addFirst(task: Task & { readonly key: null }): void {
+  /** Runs a task before all that wait: one without a key, or one that was put off and so still has its key. */
+  addFirst(task: Task): void {
     this.#first.push(task);
     this.#pump();
   }

@@ -5,4 +5,6 @@ export interface PutOffMessage {
   readonly message: KeptMessage & Lifetime;
   /** How often it was handed over. */
   readonly attempt: number;
+  /** Why it failed the last time. */
+  readonly error: string;
 }

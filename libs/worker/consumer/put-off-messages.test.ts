@@ -1,12 +1,13 @@
 import { expect, test } from "bun:test";
 import { Groups, type OwnedPosition, Retries } from "@sluice/broker";
-import { topic } from "@sluice/contract";
+import { consumer, topic } from "@sluice/contract";
 import { silentLogger, systemClock } from "@sluice/kernel";
 import { openTopic } from "@sluice/log";
 import { Pool } from "@sluice/store";
 import { testDatabase } from "@sluice/testkit";
 import { z } from "zod";
 import { GatheredRetries } from "./gathered-retries.ts";
+import { LentPlaces } from "./lent-places.ts";
 import { PutOffMessages } from "./put-off-messages.ts";
 import { RetryKeeper } from "./retry-keeper.ts";
 import type { Task } from "./task.ts";
@@ -15,16 +16,29 @@ async function open() {
   const database = await testDatabase();
   const pool = new Pool(database.url, { connections: 2, applicationName: "test" });
   const groups = new Groups(pool);
-  const entry = await openTopic(pool, topic("jobs", { schema: z.string(), partitions: 1 }), { create: true });
+  const jobs = topic("jobs", { schema: z.string(), partitions: 1 });
+  const entry = await openTopic(pool, jobs, { create: true });
   const group = await groups.join("workers", entry.number, "earliest");
   const position = (await groups.survey([group])).positions[0]?.position ?? 0;
   const owner: OwnedPosition = { position, epoch: (await groups.take(position, 1)).epoch };
   const gathered = new GatheredRetries(new Retries(pool));
-  const { signal } = new AbortController();
+  const abort = new AbortController();
+  const { signal } = abort;
+  const declared = consumer(jobs, { group: "workers", mode: "keyed", concurrency: 2, handler: () => undefined });
   const keeper = new RetryKeeper({ gathered, owner, logger: silentLogger, clock: systemClock, signal });
   const messages = new PutOffMessages(keeper);
   return {
     messages,
+    abort,
+    places: new LentPlaces(messages, declared, signal),
+    /** What the rows say, by offset: the attempts that count, and whether one is being made. */
+    async rows() {
+      const rows = await pool.query<{ offset: string; attempt: number; in_hand: boolean; error: string }>(
+        "looking at retries",
+        `select "offset", attempt, due is null as in_hand, error from sluice.retry order by "offset"`,
+      );
+      return rows.map(({ offset, attempt, in_hand, error }) => `${offset}: ${attempt} ${in_hand ? "in hand" : error}`);
+    },
     /** Puts a message off, as a partition does whose handler has failed. */
     async putOff(offset: number, headers: Readonly<Record<string, string>>): Promise<Task> {
       const message = {
@@ -48,7 +62,7 @@ async function open() {
         isPutOff: false,
         isAlone: true,
       };
-      messages.add(task, { message, attempt: 1 });
+      messages.add(task, { message, attempt: 1, error: "Error: no" });
       return task;
     },
     async [Symbol.asyncDispose]() {
@@ -88,4 +102,45 @@ test("a message that is over makes room in memory, and one that is done already 
   expect(await messages.end(second)).toBe("over");
   messages.add(second, undefined);
   expect(await messages.begin(second)).toEqual({ kind: "done" });
+});
+
+test("[R5] a place is lent while an attempt is counted, where handlers are quick, and not more places than there are", async () => {
+  await using opened = await open();
+  const { places } = opened;
+  const tasks = [await opened.putOff(1, {}), await opened.putOff(2, {})] as const;
+  expect(places.mayLend).toBe(false);
+  places.took(1);
+  expect(places.mayLend).toBe(true);
+  const counting = places.countAside(tasks[0]);
+  expect(places.mayLend).toBe(true);
+  const both = Promise.all([counting, places.countAside(tasks[1])]);
+  expect(places.mayLend).toBe(false);
+  expect(await both).toEqual([undefined, undefined]);
+  expect(places.mayLend).toBe(false);
+  places.begun(tasks[0]);
+  expect(places.mayLend).toBe(true);
+  places.took(1_000);
+  expect(places.mayLend).toBe(false);
+  expect(await opened.rows()).toEqual(["1: 2 in hand", "2: 2 in hand"]);
+});
+
+test("[R5] what was counted and has no place at the end is given back, and what is counted afterwards, too", async () => {
+  await using opened = await open();
+  const { places } = opened;
+  const tasks = [await opened.putOff(1, {}), await opened.putOff(2, large), await opened.putOff(3, {})] as const;
+  for (const task of tasks.slice(0, 2)) expect(await places.countAside(task)).toBe(undefined);
+  places.begun(tasks[0]);
+  const late = places.countAside(tasks[2]);
+  await places.stop();
+  expect(await late).toBe("given back");
+  expect(await opened.rows()).toEqual(["1: 2 in hand", "2: 1 Error: no", "3: 1 Error: no"]);
+});
+
+test("[R5] where the partition is another's, nothing is given back: its owner counts", async () => {
+  await using opened = await open();
+  const { places, abort } = opened;
+  expect(await places.countAside(await opened.putOff(1, {}))).toBe(undefined);
+  abort.abort();
+  await places.stop();
+  expect(await opened.rows()).toEqual(["1: 2 in hand"]);
 });

@@ -1,5 +1,6 @@
+import type { PutOff } from "@sluice/broker";
 import type { Outcome } from "./delivery.ts";
-import { keptBatch } from "./kept-batch.ts";
+import { keptBatch, keptMessageAt, lifetimeAt } from "./kept-batch.ts";
 import type { PutOffMessage } from "./put-off-message.ts";
 import type { RetryKeeper } from "./retry-keeper.ts";
 import type { Task } from "./task.ts";
@@ -33,6 +34,7 @@ export class PutOffMessages {
     task.isPutOff = true;
     task.isAlone = true;
     this.#drop(task);
+    if (message !== undefined) task.error = message.error;
     const characters = charactersOf(message);
     if (this.#characters + characters > mostCharacters) return;
     task.putOff = message;
@@ -51,6 +53,14 @@ export class PutOffMessages {
     return undefined;
   }
 
+  /** An attempt that was counted is not made after all: it waits again, due at once, as if nobody had begun it. */
+  async giveBack({ record, attempt, error = "" }: Task, blocks: PutOff["blocks"]): Promise<void> {
+    if (record === undefined) return;
+    const { batch, index } = record;
+    const message = { ...keptMessageAt(batch, index), ...lifetimeAt(batch, index) };
+    await this.#keeper.putOff({ ...message, isFirst: false, attempt: attempt - 1, delayMs: 0, blocks, error });
+  }
+
   /** A message is over: its row goes. */
   async end(task: Task): Promise<"over" | "fenced" | "stopped"> {
     const outcome = await this.#keeper.end(task.offset);
@@ -63,7 +73,7 @@ export class PutOffMessages {
     const begun = await this.#keeper.begin(task.offset);
     if (begun === undefined) return { kind: "done" };
     if (begun === "fenced" || begun === "stopped") return fenced;
-    this.add(task, { message: begun, attempt: begun.attempt - 1 });
+    this.add(task, { message: begun, attempt: begun.attempt - 1, error: begun.error });
     task.attempt = begun.attempt;
     task.record = { batch: keptBatch(begun, begun), index: 0 };
     return undefined;

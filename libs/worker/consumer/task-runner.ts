@@ -6,6 +6,7 @@ import { deliver, type Outcome } from "./delivery.ts";
 import type { Attempt, Verdict } from "./failure-policy.ts";
 import { KeyedBatches } from "./keyed-batches.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
+import { LentPlaces } from "./lent-places.ts";
 import { OrderedBatches } from "./ordered-batches.ts";
 import { pause } from "./pause.ts";
 import type { PutOffMessage } from "./put-off-message.ts";
@@ -41,6 +42,7 @@ export class TaskRunner {
   #buffered = 0;
   #bufferedCharacters = 0;
   readonly #putOff: PutOffMessages;
+  readonly #places: LentPlaces;
   #isStopped = false;
   /** Aborted when nothing more begins. */
   readonly #stopping = new AbortController();
@@ -56,6 +58,7 @@ export class TaskRunner {
     this.queue = new KeyedQueue<Task | RedrivenTask>(concurrency, begin, context.lane);
     this.#timers = new Timers(context.clock);
     this.#putOff = new PutOffMessages(context.keeper);
+    this.#places = new LentPlaces(this.#putOff, context.consumer, context.signal);
     const { batching } = context.consumer;
     if (batching === undefined) return;
     if (this.#isOrdered) {
@@ -118,6 +121,7 @@ export class TaskRunner {
     this.#together?.stop();
     this.#timers.end();
     this.queue.stop();
+    void this.run(() => this.#places.stop());
   }
 
   /**
@@ -241,8 +245,14 @@ export class TaskRunner {
     }
     task.hasTurn = false;
     const { record, attempt } = task;
+    if (record === undefined && this.#places.mayLend && !this.isPaced) {
+      void this.#countAside(task);
+      return;
+    }
     const outcome =
-      record === undefined ? this.#deliverAgain(task) : this.#deliver(record.batch, record.index, attempt);
+      record === undefined || task.isPutOff
+        ? this.#deliverAgain(task)
+        : this.#deliver(record.batch, record.index, attempt);
     if (outcome instanceof Promise) outcome.then((settled) => this.#settle(task, settled));
     // Never synchronously: a queue of handlers that do not wait would otherwise be a recursion.
     else queueMicrotask(() => this.#settle(task, outcome));
@@ -266,11 +276,27 @@ export class TaskRunner {
     else this.queue.resume(task);
   }
 
-  /** Hands over a message that was put off: its attempt is counted first. */
+  /** Counts a message's attempt while others use its place, and lets it go before them then. */
+  async #countAside(task: Task): Promise<void> {
+    this.queue.putOff(task);
+    const over = await this.#places.countAside(task);
+    if (over === undefined) {
+      this.#leave();
+      this.queue.addFirst(task);
+    } else if (over === "given back") this.#leave();
+    else if (over.kind === "done") await this.#finish(task);
+    else await this.#settleFailure(task, over);
+  }
+
+  /** Hands over a message that was put off: its attempt is counted first, unless it is already. */
   async #deliverAgain(task: Task): Promise<Outcome> {
-    const over = await this.#putOff.begin(task);
+    this.#places.begun(task);
+    const over = task.record === undefined ? await this.#putOff.begin(task) : undefined;
     if (over !== undefined || task.record === undefined) return over ?? fenced;
-    return await this.#deliver(task.record.batch, task.record.index, task.attempt);
+    const began = performance.now();
+    const outcome = await this.#deliver(task.record.batch, task.record.index, task.attempt);
+    this.#places.took(performance.now() - began);
+    return outcome;
   }
 
   #deliver(batch: ReadBatch, index: number, attempt: number): Outcome | Promise<Outcome> {

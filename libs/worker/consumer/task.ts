@@ -52,6 +52,8 @@ export interface Task {
   hasTurn?: boolean;
   /** While it is put off and in memory: what its row says. */
   putOff?: PutOffMessage | undefined;
+  /** Why it failed the last time. */
+  error?: string;
 }
 
 /** What becomes of a message that saw its process end as often as it may be tried. */

@@ -57,6 +57,8 @@ export class SharedHands {
   #again = 0;
   /** Those that the gate has set aside. */
   #againAside = 0;
+  /** Those that are on their way. */
+  #expected = 0;
   #stopped = false;
 
   constructor(context: SharedHandsContext) {
@@ -96,7 +98,17 @@ export class SharedHands {
     const { era } = this.#context.pace;
     if (era.isClosed) return 0;
     const most = Math.max(era.concurrency, Math.min(mostAgain, this.#size.records));
-    return Math.min(Math.min(most, this.#paced) - this.#again, this.#context.consumer.prefetch - this.#againAside);
+    const ready = Math.min(most, this.#paced) - this.#again;
+    return Math.min(ready, this.#context.consumer.prefetch - this.#againAside) - this.#expected;
+  }
+
+  /** Waits for a message that was taken in hand once more and has to be read: it has its room from now on. */
+  async expect<Result>(reading: () => Promise<Result>): Promise<Result> {
+    this.#expected += 1;
+    return await reading().finally(() => {
+      this.#expected -= 1;
+      this.#context.onRoomAgain();
+    });
   }
 
   /** Whether as much is in hand as may ever be. */

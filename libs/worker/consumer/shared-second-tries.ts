@@ -80,7 +80,7 @@ export class SecondTries {
     const { partition } = retry;
     const batch =
       message === undefined
-        ? (kept.take(partition, offset) ?? (await reader.batchAt(partition, offset)))
+        ? (kept.take(partition, offset) ?? (await hands.expect(() => reader.batchAt(partition, offset))))
         : keptBatch(message);
     if (batch === "stopped") return;
     if (batch === undefined) {

@@ -18,7 +18,7 @@ test("a database has the schema, is empty and is one's own", async () => {
 });
 
 test("a connection that is left open fails the test, and the database goes all the same", async () => {
-  const database = await testDatabase({ migrated: false });
+  const database = await testDatabase({ migrated: false, leakGraceMs: 500 });
   const leaked = postgres(database.url, { max: 1, connection: { application_name: "leaky" } });
   await leaked`select 1`;
   const outcome = await database[Symbol.asyncDispose]().catch((error: unknown) => error);

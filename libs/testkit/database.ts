@@ -17,11 +17,13 @@ export interface TestDatabase {
 export interface TestDatabaseOptions {
   /** Whether it has the schema of Sluice. Default: true; false gives an empty one. */
   readonly migrated?: boolean;
+  /** How long connections may take to end at its end, in milliseconds. Default: 10,000; a busy machine takes its time. */
+  readonly leakGraceMs?: number;
 }
 
 /** "testkit" cut to what fits: the key of the lock under which the template is made. */
 const templateLockKey = "32759168952888180";
-const leakGraceMs = 2_000;
+const defaultLeakGraceMs = 10_000;
 
 /**
  * A fresh database, cloned from a template that is migrated once per server and set of migrations.
@@ -40,7 +42,7 @@ export async function testDatabase(options: TestDatabaseOptions = {}): Promise<T
     url: urlOf(serverUrl, name),
     name,
     [Symbol.asyncDispose]() {
-      disposed ??= dispose(serverUrl, name);
+      disposed ??= dispose(serverUrl, name, options.leakGraceMs ?? defaultLeakGraceMs);
       return disposed;
     },
   };
@@ -79,7 +81,7 @@ async function makeTemplate(serverUrl: string): Promise<string> {
   return name;
 }
 
-async function dispose(serverUrl: string, name: string): Promise<void> {
+async function dispose(serverUrl: string, name: string, leakGraceMs: number): Promise<void> {
   const leaked = await asAdministrator(serverUrl, async (sql) => {
     const deadline = performance.now() + leakGraceMs;
     let sessions = await sessionsOf(sql, name);

@@ -72,18 +72,17 @@ test("a broadcast's rate limit is each member's own, over all its partitions", a
   await using here = await world();
   await sendFlags(here, 0, 40);
   const times = [new Inbox<number>(), new Inbox<number>()];
-  const beganAt = performance.now();
-  const rateLimit = { messages: 100, per: "1s" } as const;
+  const rateLimit = { messages: 20, per: "1s" } as const;
   const paced = (inbox: Inbox<number>, name: string) =>
     caching(new Inbox(), { rateLimit, handler: () => inbox.add(performance.now()) }, name);
   await using one = await here.start(paced(times[0] as Inbox<number>, "one"));
   await using two = await here.start(paced(times[1] as Inbox<number>, "two"));
   for (const inbox of times) {
     const seen = await inbox.until(40);
-    assert.ok(Math.max(...seen) - Math.min(...seen) >= 300, "40 messages, one every 10 ms");
+    // A first that was late shortens that.
+    assert.ok(Math.max(...seen) - Math.min(...seen) >= 1_000, "40 messages, one every 50 ms");
   }
   assert.deepEqual([...(await here.sql`select from sluice.pace`)], []);
-  assert.ok(performance.now() > beganAt);
   void [one, two];
 });
 

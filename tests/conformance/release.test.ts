@@ -58,7 +58,7 @@ async function workedOff(here: World, { logger }: Pick<Tested, "logger">): Promi
   });
 }
 
-/** How long it takes two members to let go of what had gathered. */
+/** How long it takes two members to let go of 60 that had gathered, from before they are told: a busy machine makes it longer. */
 async function releaseMs(here: World, mode: Mode, rate: RateLimit): Promise<number> {
   const inbox = new Inbox<Handled>();
   const logger = recordingLogger();
@@ -70,17 +70,17 @@ async function releaseMs(here: World, mode: Mode, rate: RateLimit): Promise<numb
   });
   await storeUp({ sluice: one.sluice, logger }, 60);
   assert.equal(inbox.items.length, 0);
+  const beganAt = performance.now();
   assert.equal(await one.sluice.groups.resume("tested", { rate }), 1);
   await inbox.until(60);
-  const times = inbox.items.map(({ at }) => at);
-  return Math.max(...times) - Math.min(...times);
+  return Math.max(...inbox.items.map(({ at }) => at)) - beganAt;
 }
 
 for (const mode of ["ordered", "keyed", "shared"] as const) {
   test(`[U5] what was stored up is let go at a rate that holds over all members (${mode})`, async () => {
     await using here = await world();
-    // The first has its turn at once and the last 590 ms later; a first that was late shortens that.
-    assert.ok((await releaseMs(here, mode, { messages: 100, per: "1s" })) >= 500);
+    // The first has its turn at once and the last 590 ms later.
+    assert.ok((await releaseMs(here, mode, { messages: 100, per: "1s" })) >= 580);
   });
 }
 
@@ -89,7 +89,8 @@ test("the check sees a rate that does not hold", async () => {
     await using here = await world();
     await here.sql.unsafe(`create or replace function sluice.release_left(p_group integer, p_topic integer, p_ends bigint[])
       returns bigint language sql stable return 0`);
-    assert.ok((await releaseMs(here, mode, { messages: 100, per: "1s" })) < 500);
+    // It would be six seconds.
+    assert.ok((await releaseMs(here, mode, { messages: 10, per: "1s" })) < 5_500);
   }
 });
 

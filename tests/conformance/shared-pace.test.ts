@@ -31,29 +31,35 @@ function paced(inbox: Inbox<Handing>, options: Partial<ConsumerOptions<Call>>, m
 
 const all = (to: number) => count(to).map((number) => ({ key: `key-${number}`, number }));
 
-const span = (handed: readonly Handing[]) =>
-  Math.max(...handed.map(({ at }) => at)) - Math.min(...handed.map(({ at }) => at));
+const lastOf = (handed: readonly Handing[]) => Math.max(...handed.map(({ at }) => at));
 
-/** How long two members take to handle 60 messages of which 100 a second may go, and how many each of them had. */
-async function paceOfTwo(here: World): Promise<{ readonly tookMs: number; readonly shares: readonly number[] }> {
+/**
+ * How long two members take to handle 60 messages of which so many a second may go, from before they were sent (a busy machine makes it
+ * longer), and how many each of them had.
+ */
+async function paceOfTwo(
+  here: World,
+  messages: number,
+): Promise<{ readonly tookMs: number; readonly shares: readonly number[] }> {
   const inbox = new Inbox<Handing>();
-  const rateLimit = { messages: 100, per: "1s" } as const;
+  const rateLimit = { messages, per: "1s" } as const;
   await using one = await here.start(paced(inbox, { rateLimit }, "one"));
   await using two = await here.start(paced(inbox, { rateLimit }, "two"));
+  const beganAt = performance.now();
   await one.sluice.sendBatch(calls, all(60));
   const handed = await inbox.until(60);
   void two;
   return {
-    tookMs: span(handed),
+    tookMs: lastOf(handed) - beganAt,
     shares: ["one", "two"].map((name) => handed.filter(({ member }) => member === name).length),
   };
 }
 
 test("a rate limit holds over all members of a shared group", async () => {
   await using here = await world();
-  const { tookMs, shares } = await paceOfTwo(here);
-  // The first has its turn at once and the last 590 ms later; a first that was late shortens that.
-  assert.ok(tookMs >= 500, `${tookMs} ms`);
+  const { tookMs, shares } = await paceOfTwo(here, 100);
+  // The first has its turn at once and the last 590 ms later.
+  assert.ok(tookMs >= 580, `${tookMs} ms`);
   assert.equal(
     shares.reduce((sum, share) => sum + share, 0),
     60,
@@ -64,8 +70,9 @@ test("the check sees members that reserve for themselves alone", async () => {
   await using here = await world();
   await here.sql`create or replace function sluice.reserve_pace(p_group integer, p_topic integer, p_key text, p_count integer,
     p_interval_ms double precision, p_since timestamptz) returns double precision language sql return 0`;
-  const { tookMs } = await paceOfTwo(here);
-  assert.ok(tookMs < 500, `${tookMs} ms`);
+  const { tookMs } = await paceOfTwo(here, 10);
+  // It would be six seconds.
+  assert.ok(tookMs < 5_500, `${tookMs} ms`);
 });
 
 test("[Q5] what a slow pace makes wait is leased to whoever is there, a second's worth each at most", async () => {
@@ -83,18 +90,18 @@ test("[Q5] what a slow pace makes wait is leased to whoever is there, a second's
 test("[Q10] leases hold while their messages wait for the pace, and closing does not wait for it", async () => {
   await using here = await world();
   const inbox = new Inbox<Handing>();
-  const rateLimit = { messages: 1, per: "1500ms" } as const;
+  const rateLimit = { messages: 1, per: "4s" } as const;
   const one = await here.start(app({ ...paced(inbox, { rateLimit }, "one"), lease: "1s", heartbeat: "200ms" }));
   const two = await here.start(app({ ...paced(inbox, { rateLimit }, "two"), lease: "1s", heartbeat: "200ms" }));
   await one.sluice.sendBatch(calls, all(20));
-  await inbox.until(3);
+  await inbox.until(2);
   const [row] = await here.sql<
     { taken: number }[]
   >`select count(*)::int as taken from sluice.pending where deliveries > 0`;
   assert.equal(row?.taken, 0);
   const beganAt = performance.now();
   assert.deepEqual(await Promise.all([one.close(), two.close()]), [true, true]);
-  assert.ok(performance.now() - beganAt < 1_400, "it waited for the pace");
+  assert.ok(performance.now() - beganAt < 3_500, "it waited for the pace");
   assert.equal(new Set(inbox.items.map(({ number }) => number)).size, inbox.items.length);
   const [left] = await here.sql<{ left: number }[]>`
     select (select sum(lag) from sluice.lag)::int as left, (select count(*) from sluice.dead_letters)::int as dead`;
@@ -107,11 +114,12 @@ test("a limit per key holds one key back and no other", async () => {
   const rateLimit = { messages: 1, per: "50ms", scope: "key" } as const;
   await using running = await here.start(paced(inbox, { rateLimit, concurrency: 2 }));
   const values = count(40).map((number) => ({ key: number % 4 === 0 ? "busy" : `idle-${number}`, number }));
+  const beganAt = performance.now();
   await running.sluice.sendBatch(calls, values);
   const handed = await inbox.until(40);
   const busy = handed.filter(({ key }) => key === "busy");
   assert.equal(busy.length, 10);
-  assert.ok(span(busy) >= 400, "ten of one key, one every 50 ms");
+  assert.ok(lastOf(busy) - beganAt >= 440, "ten of one key, one every 50 ms");
   const lastIdle = Math.max(...handed.filter(({ key }) => key !== "busy").map(({ at }) => at));
   assert.ok(lastIdle < Math.max(...busy.map(({ at }) => at)), "the others did not wait for it");
 });
@@ -130,6 +138,7 @@ test("further attempts and redriven messages take their turn, too", async () => 
       },
     }),
   );
+  const beganAt = performance.now();
   await running.sluice.sendBatch(calls, all(3));
   await inbox.until(6);
   await eventually("three letters", async () => {
@@ -139,7 +148,7 @@ test("further attempts and redriven messages take their turn, too", async () => 
   state.fails = false;
   await running.sluice.deadLetters.redriveGroup("paced");
   // Nine handings-over, so eight times 100 ms between the first and the last.
-  assert.ok(span(await inbox.until(9)) >= 700);
+  assert.ok(lastOf(await inbox.until(9)) - beganAt >= 790);
 });
 
 test("a limit per key is refused where a key that waits would hold up the others", () => {

@@ -64,10 +64,10 @@ export class LentPlaces {
     this.#counted.delete(task);
   }
 
-  /** Nothing begins any more: those that wait for a place, counted, are given back, so that the end costs them no attempt. */
-  async stop(): Promise<void> {
+  /** Nothing begins any more. Gives the work that is left: those that wait for a place, counted, are given back, so that the end costs them no attempt. */
+  stop(): readonly (() => Promise<void>)[] {
     this.#isStopped = true;
-    await Promise.all([...this.#counted].map((task) => this.#giveBack(task)));
+    return this.#signal.aborted ? [] : [...this.#counted].map((task) => () => this.#giveBack(task));
   }
 
   async #giveBack(task: Task): Promise<void> {

@@ -131,7 +131,7 @@ test("[R5] what was counted and has no place at the end is given back, and what 
   for (const task of tasks.slice(0, 2)) expect(await places.countAside(task)).toBe(undefined);
   places.begun(tasks[0]);
   const late = places.countAside(tasks[2]);
-  await places.stop();
+  await Promise.all(places.stop().map((work) => work()));
   expect(await late).toBe("given back");
   expect(await opened.rows()).toEqual(["1: 2 in hand", "2: 1 Error: no", "3: 1 Error: no"]);
 });
@@ -141,6 +141,6 @@ test("[R5] where the partition is another's, nothing is given back: its owner co
   const { places, abort } = opened;
   expect(await places.countAside(await opened.putOff(1, {}))).toBe(undefined);
   abort.abort();
-  await places.stop();
+  expect(places.stop()).toEqual([]);
   expect(await opened.rows()).toEqual(["1: 2 in hand"]);
 });

@@ -121,7 +121,7 @@ export class TaskRunner {
     this.#together?.stop();
     this.#timers.end();
     this.queue.stop();
-    void this.run(() => this.#places.stop());
+    for (const work of this.#places.stop()) void this.run(work);
   }
 
   /**

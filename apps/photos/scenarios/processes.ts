@@ -26,12 +26,9 @@ export function processes(parts: ScenarioParts, count = 6): Scenario {
       const ratio = (rates[1] ?? Number.NaN) / (rates[0] ?? Number.NaN);
       const run = new Run(parts, signal);
       const recognised = async () => (await run.outcomes()).filter(({ recogniser }) => recogniser !== null).length;
-      const killOne = async () => {
-        await run.waitFor(async () => (await recognised()) > 0);
-        return [await recognised(), processes.kill() ?? 0] as const;
-      };
       // As soon as the first one is done: on a busy machine all may be, by the time that all are uploaded.
-      const [[then, killed]] = await Promise.all([killOne(), run.upload(count)]);
+      const killing = run.waitFor(async () => (await recognised()) > 0).then(() => processes.kill() ?? 0);
+      const [killed, then] = await Promise.all([killing, killing.then(recognised), run.upload(count)]);
       log(`process ${killed} was killed at ${then} of ${count} photos`);
       claims.push(...run.lastClaims(await run.settled(), "one killed: "));
       const isBack = await run.waitFor(() => processes.ids.length === 2 && !processes.ids.includes(killed));

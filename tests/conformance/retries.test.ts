@@ -74,7 +74,7 @@ test("[R5] a retry outlives the process: the next one goes on with the attempts 
 
 test("[N2][I21] a failing message blocks its key and no other, also across a restart, and SQL lists what is blocked", async () => {
   await using here = await world();
-  const blocked = failing({ mode: "keyed", delay: "50ms" }, ({ key }) => key !== "b");
+  const blocked = failing({ mode: "keyed", delay: "50ms", attempts: 1_000 }, ({ key }) => key !== "b");
   const running = await here.start(blocked.app);
   const values = count(40).map((number) => ({ key: number % 4 === 1 ? "b" : `free-${number % 4}`, number }));
   await running.sluice.sendBatch(steps, values);
@@ -85,7 +85,7 @@ test("[N2][I21] a failing message blocks its key and no other, also across a res
   assert.deepEqual([...listed], [{ key: "b", number: "1", blocks: "key" }]);
   await running.close();
   const second = failing(
-    { mode: "keyed", delay: "10ms" },
+    { mode: "keyed", delay: "10ms", attempts: 1_000 },
     ({ key, attempt, number }) => key !== "b" || attempt > number % 3,
   );
   await using again = await here.start(second.app);
@@ -107,7 +107,7 @@ test("[N2][I21] a failing message blocks its key and no other, also across a res
 
 test("[M5][I21] in ordered mode a failing message blocks its partition, also across a restart", async () => {
   await using here = await world();
-  const blocked = failing({ mode: "ordered", delay: "50ms" }, ({ number }) => number < 3);
+  const blocked = failing({ mode: "ordered", delay: "50ms", attempts: 1_000 }, ({ number }) => number < 3);
   const running = await here.start(blocked.app);
   await running.sluice.sendBatch(
     steps,
@@ -117,7 +117,10 @@ test("[M5][I21] in ordered mode a failing message blocks its partition, also acr
   const listed = await here.sql`select value->>'number' as number, blocks from sluice.retries`;
   assert.deepEqual([...listed], [{ number: "3", blocks: "partition" }]);
   await running.close();
-  const second = failing({ mode: "ordered", delay: "10ms" }, ({ attempt, number }) => number !== 3 || attempt > 5);
+  const second = failing(
+    { mode: "ordered", delay: "10ms", attempts: 1_000 },
+    ({ attempt, number }) => number !== 3 || attempt > 5,
+  );
   await using again = await here.start(second.app);
   await eventually("all of it has passed", async () =>
     second.inbox.items.filter(({ passed }) => passed).length === 7 ? true : undefined,

@@ -7,7 +7,7 @@ import type { GroupModel, PublicModel } from "./public-model.ts";
 import { isSettled, look } from "./public-observation.ts";
 import { type GroupName, groupNames, groupOf, type Report, type RunTopics, topicsOf } from "./workload.ts";
 
-const settleMs = 15_000;
+const settleMs = 40_000;
 const lookEveryMs = 15;
 /** What a process says comes by another way than what it writes. */
 const hearsayMs = 500;

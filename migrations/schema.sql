@@ -1925,16 +1925,17 @@ end $template$;
   v_one text := $template$
 declare
   v_first bigint;
+  v_follows boolean;
 begin
-  if current_setting('transaction_isolation') = 'read committed' then
-    if current_setting('synchronous_commit') <> p_commit then
-      perform set_config('synchronous_commit', p_commit, true);
-    end if;
-    if pg_advisory_xact_lock(1936487682, {topic} * 1024 + p_partition) is null then end if;
-    select b.base_offset + b.count into v_first from sluice_log.topic_{topic}_segment_{segment} b
+  -- One expression, evaluated from left to right as it stands: the lock before the statement that looks for the last batch.
+  if current_setting('transaction_isolation') = 'read committed'
+    and (current_setting('synchronous_commit') = p_commit or set_config('synchronous_commit', p_commit, true) is not null)
+    and pg_advisory_xact_lock(1936487682, {topic} * 1024 + p_partition) is not null
+  then
+    select b.base_offset + b.count, {follows} into v_first, v_follows from sluice_log.topic_{topic}_segment_{segment} b
       where b.partition = p_partition order by b.base_offset desc limit 1;
     -- (A comparison with null is not true: a segment without a batch of this partition is not an ordinary case either.)
-    if v_first < {seal} and not p_repeat and clock_timestamp() >= '{young_until}' then
+    if v_first < {seal} and v_follows and not p_repeat and clock_timestamp() >= '{young_until}' then
       insert into sluice_log.topic_{topic}_segment_{segment}
         (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
       values
@@ -1945,7 +1946,7 @@ begin
       return v_first;
     end if;
   end if;
-  return (sluice_log.append_{topic}(array[p_partition], array[p_count], p_keys, p_records, p_attributes,
+  return (sluice_log.{otherwise}array[p_partition], array[p_count], p_keys, p_records, p_attributes,
     p_producer, p_sequence, p_repeat, p_commit, p_ring))[1];
 end $template$;
   v_hinted text := $template$
@@ -1954,12 +1955,12 @@ declare
   v_firsts bigint[];
   v_sequence bigint := p_sequence;
   v_sequences bigint[];
+  v_follows boolean;
   v_separator constant text := repeat(E'\x1e', 32);
 begin
-  if current_setting('transaction_isolation') = 'read committed' and not p_repeat and clock_timestamp() >= '{young_until}' then
-    if current_setting('synchronous_commit') <> p_commit then
-      perform set_config('synchronous_commit', p_commit, true);
-    end if;
+  if current_setting('transaction_isolation') = 'read committed' and not p_repeat and clock_timestamp() >= '{young_until}'
+    and (current_setting('synchronous_commit') = p_commit or set_config('synchronous_commit', p_commit, true) is not null)
+  then
     for i in 1 .. cardinality(p_partitions) loop
       if i > 1 and p_partitions[i] <= p_partitions[i - 1] then
         raise exception 'sluice: partitions of one append must ascend' using errcode = '22023';
@@ -1968,12 +1969,12 @@ begin
       v_sequences[i] := v_sequence;
       v_sequence := v_sequence + p_counts[i];
     end loop;
-    select array_agg(last.end_offset order by e.number), max(last.end_offset) into v_firsts, v_first
+    select array_agg(last.end_offset order by e.number), max(last.end_offset), bool_or(last.follows) into v_firsts, v_first, v_follows
     from unnest(p_partitions, p_hints) with ordinality e(partition, hint, number)
     left join lateral (
-      select b.base_offset + b.count as end_offset from sluice_log.topic_{topic}_segment_{segment} b
+      select b.base_offset + b.count as end_offset, {follows} as follows from sluice_log.topic_{topic}_segment_{segment} b
       where b.partition = e.partition and b.base_offset >= e.hint order by b.base_offset desc limit 1) last on true;
-    if v_first < {seal} and array_position(v_firsts, null) is null then
+    if v_first < {seal} and v_follows and array_position(v_firsts, null) is null then
       insert into sluice_log.topic_{topic}_segment_{segment}
         (segment, partition, base_offset, count, appended_at, producer, sequence, keys, records, attributes)
       select {segment}, e.partition, e.first, e.count, clock_timestamp(), p_producer, e.sequence, e.keys, e.records, e.attributes
@@ -1987,7 +1988,7 @@ begin
       return v_firsts;
     end if;
   end if;
-  return sluice_log.append_{topic}(p_partitions, p_counts, p_keys, p_records, p_attributes,
+  return sluice_log.{otherwise}p_partitions, p_counts, p_keys, p_records, p_attributes,
     p_producer, p_sequence, p_repeat, p_commit, p_ring);
 end $template$;
   v_after text := $template$
@@ -2017,8 +2018,13 @@ begin
 end $template$;
   v_bodies text[] := '{}';
   v_function text;
+  v_is_after boolean;
+  v_name text;
+  v_first text;
+  v_follows text;
+  v_otherwise text;
 begin
-  foreach v_body in array array[v_body, v_one, v_after, v_hinted] loop
+  foreach v_body in array array[v_body, v_after, v_one, v_hinted] loop
     v_body := replace(v_body, '{topic}', p_topic::text);
     v_body := replace(v_body, '{segment}', v_segment::text);
     v_body := replace(v_body, '{seal}', '4611686018427387904');
@@ -2031,18 +2037,26 @@ begin
       p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
       p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
     returns bigint[] language plpgsql volatile set plan_cache_mode = force_generic_plan as %L', p_topic, v_bodies[1]);
-  execute format('create or replace function sluice_log.append_%s(
-      p_partition integer, p_count integer, p_keys text, p_records text, p_attributes text,
-      p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
-    returns bigint language plpgsql volatile as %L', p_topic, v_bodies[2]);
   execute format('create or replace function sluice_log.append_after_%s(
       p_after bigint, p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
       p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
-    returns bigint[] language plpgsql volatile as %L', p_topic, v_bodies[3]);
-  execute format('create or replace function sluice_log.append_%s(
-      p_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
-      p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text, p_hints bigint[])
-    returns bigint[] language plpgsql volatile set plan_cache_mode = force_generic_plan as %L', p_topic, v_bodies[4]);
+    returns bigint[] language plpgsql volatile as %L', p_topic, v_bodies[2]);
+  foreach v_is_after in array array[false, true] loop
+    v_name := case when v_is_after then 'append_after_' else 'append_' end || p_topic;
+    v_first := case when v_is_after then 'p_after bigint, ' else '' end;
+    v_follows := case when v_is_after then 'b.producer = p_producer and b.sequence = p_after' else 'true' end;
+    v_otherwise := v_name || case when v_is_after then '(p_after, ' else '(' end;
+    execute format('create or replace function sluice_log.%s(
+        %sp_partition integer, p_count integer, p_keys text, p_records text, p_attributes text,
+        p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text)
+      returns bigint language plpgsql volatile as %L',
+      v_name, v_first, replace(replace(v_bodies[3], '{follows}', v_follows), '{otherwise}', v_otherwise));
+    execute format('create or replace function sluice_log.%s(
+        %sp_partitions integer[], p_counts integer[], p_keys text, p_records text, p_attributes text,
+        p_producer bigint, p_sequence bigint, p_repeat boolean, p_commit text, p_ring text, p_hints bigint[])
+      returns bigint[] language plpgsql volatile set plan_cache_mode = force_generic_plan as %L',
+      v_name, v_first, replace(replace(v_bodies[4], '{follows}', v_follows), '{otherwise}', v_otherwise));
+  end loop;
   for v_function in select oid::regprocedure::text from pg_proc
     where pronamespace = 'sluice_log'::regnamespace and proname in (format('append_%s', p_topic), format('append_after_%s', p_topic))
   loop

@@ -2,6 +2,7 @@ import { arrayLiteral, type StatementParameter } from "@sluice/store";
 import type { AppendEntry, AppendRequest } from "./log.ts";
 import manyStatement from "./sql/append.sql" with { type: "text" };
 import afterStatement from "./sql/append-after.sql" with { type: "text" };
+import oneAfterStatement from "./sql/append-after-one.sql" with { type: "text" };
 import oneStatement from "./sql/append-one.sql" with { type: "text" };
 
 /** Joins the partitions' texts; JSON never holds it unescaped. Why it is so long stands in migrations/0005_append.sql. */
@@ -28,7 +29,7 @@ export class AppendStatements {
    */
   of(request: AppendRequest, hints: readonly number[]): AppendStatement {
     const { topic, entries, producer, sequence, repeat, after, acks, ring } = request;
-    const isOne = entries.length === 1 && after === null;
+    const isOne = entries.length === 1;
     const [partitions, counts, keys, records, attributes] = isOne ? oneBatch(entries) : manyBatches(entries);
     const parameters: StatementParameter[] = [partitions, records, sequence];
     let form = isOne ? 0 : 1;
@@ -44,7 +45,7 @@ export class AppendStatements {
     else parameters.push(after);
     if (repeat) form += 64;
     if (acks === "all") form += 128;
-    if (isOne || after !== null || repeat) form += 256;
+    if (isOne || repeat) form += 256;
     else parameters.push(arrayLiteral(hints));
     return { text: this.#text(topic.number, producer, form), parameters };
   }
@@ -88,7 +89,8 @@ function compose(topic: number, producer: number, form: number): string {
     commit: is(128) ? "'on'" : "'local'",
     hints: is(256) ? "" : `, ${parameter()}::text::bigint[]`,
   };
-  const statement = is(32) ? (is(1) ? manyStatement : oneStatement) : afterStatement;
+  const [one, many] = is(32) ? [oneStatement, manyStatement] : [oneAfterStatement, afterStatement];
+  const statement = is(1) ? many : one;
   return statement.replace(/^--.*\n/gm, "").replace(/\{(\w+)\}/g, (place, name: string) => places[name] ?? place);
 }
 

@@ -1,18 +1,22 @@
 import { SluiceError } from "@sluice/kernel";
-import type { Pool } from "@sluice/store";
+import type { Appenders } from "./appenders.ts";
 import type { GuardedAnswer, GuardedAppendRequest } from "./log.ts";
 import statement from "./sql/append-guarded.sql" with { type: "text" };
 import againStatement from "./sql/append-guarded-again.sql" with { type: "text" };
 
 /** Appends to a topic that deduplicates or is bounded: the other half of sluice.append_guarded. */
-export async function appendGuarded(pool: Pool, request: GuardedAppendRequest): Promise<readonly GuardedAnswer[]> {
+export async function appendGuarded(
+  appenders: Appenders,
+  request: GuardedAppendRequest,
+): Promise<readonly GuardedAnswer[]> {
   const { topic, records, producer, sequence, acks, ring, isRepeat, deadlineMs } = request;
   const what = `appending to topic ${topic.name}`;
   const messages = records.map(
     ({ partition, unit, messageId, key, value, attributes }) =>
       `{"p":${partition},"u":${unit},"i":${JSON.stringify(messageId)},"k":${JSON.stringify(key)},"v":${value},"a":${attributes}}`,
   );
-  const rows = await pool.query<{ answer: string }>(
+  const rows = await appenders.query<{ answer: string }>(
+    { topic: topic.number, follows: false },
     what,
     isRepeat ? againStatement : statement,
     [topic.number, `[${messages.join(",")}]`, producer, sequence, acks === "all" ? "on" : "local", ring],

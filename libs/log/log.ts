@@ -51,7 +51,10 @@ export interface AppendRequest {
   readonly sequence: number;
   /** An earlier call with this producer and sequence may have taken effect. */
   readonly repeat: boolean;
-  /** Append only if this sequence of the producer is in the log, else fail with OUT_OF_SEQUENCE; `null`: in any case. */
+  /**
+   * Append only if the batch of this producer with this sequence is in the log, else fail with OUT_OF_SEQUENCE; `null`: in any case. It is
+   * under way, over the same connection. Best one of a partition that is appended to now: the log finds it without a search.
+   */
   readonly after: number | null;
   /** Whether to wait for synchronous standbys, too. */
   readonly acks: 1 | "all";

@@ -2,6 +2,7 @@ import { SluiceError } from "@sluice/kernel";
 import { arrayLiteral, type Pool } from "@sluice/store";
 import { AppendHints } from "./append-hints.ts";
 import { AppendStatements } from "./append-statement.ts";
+import { Appenders } from "./appenders.ts";
 import type { TopicEntry } from "./catalog.ts";
 import { appendGuarded } from "./guarded-append.ts";
 import type {
@@ -25,20 +26,20 @@ import offsetAtStatement from "./sql/offset-at.sql" with { type: "text" };
 /** The log in Postgres: migrations/0001_log.sql holds the other half. */
 export class PostgresLog implements Log {
   readonly #pool: Pool;
-  readonly #appenders: Pool;
+  readonly #appenders: Appenders;
   readonly #reader: SegmentReader;
   readonly #statements = new AppendStatements();
   readonly #hints = new AppendHints();
 
   /**
-   * @param appenders connections for appends alone: a lone busy sender then stays on one, whose caches know its statement.
+   * @param appenders for appends alone, each of one connection. Default: the same pool.
+   * @param readers connections for reads without a filter alone: a lone reader then stays on one, whose caches know its statement.
    *   (The driver hands out a pool's idle connections in turn.) Default: the same pool.
-   * @param readers connections for reads without a filter alone, for the same reason. Default: the same pool.
    * @param scanners connections for reads with a filter alone: they keep the server busy for longer. Default: the same pool.
    */
-  constructor(pool: Pool, appenders: Pool = pool, readers: Pool = pool, scanners: Pool = pool) {
+  constructor(pool: Pool, appenders: readonly Pool[] = [pool], readers: Pool = pool, scanners: Pool = pool) {
     this.#pool = pool;
-    this.#appenders = appenders;
+    this.#appenders = new Appenders(appenders);
     this.#reader = new SegmentReader(readers, scanners);
   }
 
@@ -46,7 +47,8 @@ export class PostgresLog implements Log {
     const { topic, entries } = request;
     const what = `appending to topic ${topic.name}`;
     const { text, parameters } = this.#statements.of(request, this.#hints.of(topic.number, entries));
-    const rows = await this.#appenders.query<{ offsets: string }>(what, text, parameters, request.deadlineMs);
+    const place = { topic: topic.number, follows: request.after !== null };
+    const rows = await this.#appenders.query<{ offsets: string }>(place, what, text, parameters, request.deadlineMs);
     const offsets = rows[0]?.offsets.split(",").map(Number);
     if (offsets?.length !== entries.length) {
       throw new SluiceError("INTERNAL", `${what}: the answer does not have an offset per entry`);

@@ -178,6 +178,8 @@ export interface Sluice {
 
 /** How often a request looks for an answer that no doorbell told of. */
 const requestPollMs = 500;
+/** Connections that only append: so many topics of a process are appended to at the same time. */
+const appendConnections = 4;
 
 /** Everything a process shares; the app builds its worker on it. */
 export interface Connection {
@@ -186,7 +188,7 @@ export interface Connection {
   readonly silence: Silence;
   readonly sessionUrl: string | undefined;
   readonly pool: Pool;
-  readonly appenders: Pool;
+  readonly appenders: readonly Pool[];
   readonly readers: Pool;
   readonly scanners: Pool;
   readonly log: Log;
@@ -224,7 +226,8 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
   const { sessionUrl } = route;
   const silence = new Silence(url, { ...route, applicationName });
   const open = (connections: number) => new Pool(url, { ...route, connections, applicationName, silence });
-  const [pool, appenders, readers, scanners] = [open(options.connections ?? 6), open(4), open(1), open(2)];
+  const [pool, readers, scanners] = [open(options.connections ?? 6), open(1), open(2)];
+  const appenders = Array.from({ length: appendConnections }, () => open(1));
   try {
     await checkServer(pool);
     await prepareSchema(route, pool, options.migrate ?? true);
@@ -257,7 +260,7 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
     };
     return { ...common, requests: new Requests({ ...common, name: applicationName, pollMs: requestPollMs }) };
   } catch (error) {
-    await Promise.all([pool, appenders, readers, scanners].map((each) => each.close(0)));
+    await Promise.all([pool, ...appenders, readers, scanners].map((each) => each.close(0)));
     throw error;
   }
 }
@@ -268,7 +271,7 @@ export async function closeConnection({ producer, requests, doorbell, ...pools }
   await requests.close();
   await producer.close();
   await doorbell.idle();
-  await Promise.all([pool, appenders, readers, scanners].map((each) => each.close()));
+  await Promise.all([pool, ...appenders, readers, scanners].map((each) => each.close()));
 }
 
 /** A connection as users see it. */

@@ -30,6 +30,7 @@ import failures from "../../migrations/0031_failures.sql" with { type: "text" };
 import burials from "../../migrations/0032_burials.sql" with { type: "text" };
 import leaseOrder from "../../migrations/0033_lease_order.sql" with { type: "text" };
 import sharedFailures from "../../migrations/0034_shared_failures.sql" with { type: "text" };
+import following from "../../migrations/0035_following.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -66,4 +67,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0032_burials", burials),
   defineMigration("0033_lease_order", leaseOrder),
   defineMigration("0034_shared_failures", sharedFailures),
+  defineMigration("0035_following", following),
 ];

@@ -35,4 +35,5 @@ export async function crowd(
 }
 
 /** The call that takes a partition's lock, with which the append function puts its callers in a row. */
-export const appendLock = /(if|perform) pg_advisory_xact_lock\(1936487682,[^;]*?(is null then end if)?;/;
+export const appendLock =
+  /(if|perform) pg_advisory_xact_lock\(1936487682,[^;]*?(is null then end if)?;|and pg_advisory_xact_lock\(1936487682,[^;]*? is not null/;

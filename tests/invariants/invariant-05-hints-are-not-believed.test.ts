@@ -102,8 +102,8 @@ test("[I5] the check sees an append to several partitions that believes its hint
   await using rig = await openRig();
   const { entry } = await rig.topic("letters", 2);
   await plant(rig.sql, `sluice_log.append_${entry.number}`, [
-    "array_agg(last.end_offset order by e.number), max(last.end_offset) into v_firsts, v_first\n    from unnest(p_partitions, p_hints)",
-    "array_agg(coalesce(last.end_offset, e.hint) order by e.number), 0 into v_firsts, v_first\n    from unnest(p_partitions, p_hints)",
+    "array_agg(last.end_offset order by e.number), max(last.end_offset), bool_or(last.follows) into v_firsts",
+    "array_agg(coalesce(last.end_offset, e.hint) order by e.number), 0, true into v_firsts",
   ]);
   await appendNear(rig.sql, entry.number, [0, 0]);
   await appendNear(rig.sql, entry.number, [0, 9]);

@@ -1,10 +1,11 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import type { Topic } from "@sluice/contract";
 import { isSluiceError } from "@sluice/kernel";
-import type { Log } from "@sluice/log";
+import { type Log, PostgresLog, type TopicEntry } from "@sluice/log";
 import { eventually, History, senderOrderHolds, startProxy } from "@sluice/testkit";
 import type { Producer } from "@sluice/worker";
 import { brokenLog } from "./broken-log.ts";
+import { gaps } from "./log-checks.ts";
 import { during, openRig, plant, type Rig, readTopic, sendMany } from "./rig.ts";
 
 setDefaultTimeout(60_000);
@@ -33,7 +34,10 @@ async function sendAtOnce(producer: Producer, topic: Topic<string>, history: His
   }
 }
 
-/** Sends two full flushes of which the first is held up on its way, so that the second comes first. */
+/**
+ * Sends two full flushes of which the first is held up on its way, so that the second comes first. (Over two connections of one pool: a rig's
+ * producer has no connections for appends alone, where none can overtake another but one may fail while the next goes on.)
+ */
 async function sendTwoWithTheFirstHeldUp(rig: Rig, count: { early: number; second: number }): Promise<History> {
   const proxy = rig.use(await startProxy(rig.url));
   const { topic } = await rig.topic("letters", 1);
@@ -74,6 +78,62 @@ test("[I7] the check sees a log that does not ask for the one before", async () 
   const history = await sendTwoWithTheFirstHeldUp(rig, { early: 0, second: 0 });
   const log = (await readTopic(rig.sql, "letters")).filter(({ offset }) => offset >= 4_001);
   expect(senderOrderHolds(history.sends, log)).not.toEqual([]);
+});
+
+/** Appends a record to each of these partitions; resolves with their offsets, or with the code of the error. */
+async function append(log: Log, topic: TopicEntry, sequence: number, after: number | null, partitions = [0]) {
+  const entries = partitions.map((partition) => ({
+    ...{ partition, count: 1, keys: null, records: `["${sequence}"]`, attributes: null },
+  }));
+  const rest = { producer: 1_000, repeat: false, acks: "all", ring: null, deadlineMs: 10_000 } as const;
+  try {
+    return await log.append({ topic, entries, sequence, after, ...rest });
+  } catch (error) {
+    return isSluiceError(error) ? error.code : error;
+  }
+}
+
+test("[I7] an append follows what it names, whatever came between, and is refused while that is not in the log", async () => {
+  await using rig = await openRig();
+  const { entry } = await rig.topic("letters", 3);
+  const log = new PostgresLog(rig.pool({ connections: 1 }));
+  for (const [round, partitions] of [[0], [0, 1]].entries()) {
+    const first = round * 100;
+    const base = round * 4;
+    expect(await append(log, entry, first + 1, first, partitions)).toBe("OUT_OF_SEQUENCE");
+    expect(await append(log, entry, first, null, partitions)).toEqual(partitions.map(() => expect.any(Number)));
+    // The last of its partition, then one that is not any more, then one of another segment.
+    expect(await append(log, entry, first + 10, first, partitions)).toContain(base + 1);
+    expect(await append(log, entry, first + 20, first, partitions)).toContain(base + 2);
+    expect(await append(log, entry, first + 30, first + 99, partitions)).toBe("OUT_OF_SEQUENCE");
+    expect(await append(log, entry, first + 40, first + 10, [2])).toEqual([round]);
+    await rig.sql`select sluice.roll_segment(${entry.number})`;
+    expect(await append(log, entry, first + 50, first + 20, partitions)).toContain(base + 3);
+    expect(await append(log, entry, first + 60, first + 99, partitions)).toBe("OUT_OF_SEQUENCE");
+  }
+  expect(await gaps(rig.sql, entry.number)).toEqual([]);
+});
+
+for (const partitions of [[0], [0, 1]]) {
+  test(`[I7] the check sees an append to ${partitions.length} partitions that takes any last batch for the one before`, async () => {
+    await using rig = await openRig();
+    await plant(rig.sql, "sluice.create_append_function", ["b.producer = p_producer and b.sequence = p_after", "true"]);
+    const { entry } = await rig.topic("letters", 3);
+    const log = new PostgresLog(rig.pool({ connections: 1 }));
+    await append(log, entry, 0, null, partitions);
+    expect(await append(log, entry, 10, 5, partitions)).not.toBe("OUT_OF_SEQUENCE");
+  });
+}
+
+test("[I7][K4] callers of many single sends have two flushes under way, in order", async () => {
+  await using rig = await openRig();
+  const { topic } = await rig.topic("letters", 1);
+  const history = new History();
+  const count = { early: 0, second: 0 };
+  const producer = await rig.producer({ log: (log) => counting(log, count) });
+  await sendMany(producer, topic, history, { sender: "s", count: 5_000, partition: 0, inFlight: 256 });
+  expect(count.second).toBeGreaterThan(10);
+  expect(senderOrderHolds(history.sends, await readTopic(rig.sql, "letters"))).toEqual([]);
 });
 
 test("[I7][K4] order holds while two flushes are under way and connections are cut, and nothing is doubled", async () => {

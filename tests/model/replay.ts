@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly shrinks?: boolean;
   /** What is not done by then, runs and shortening, is left. Default: no end. */
   readonly withinMs?: number | undefined;
+  /** Whether runs may end by then: a short one, or one in which nothing could be done, shows nothing. Default: they may. */
+  readonly isEnough?: () => boolean;
 }
 
 /** What came of it. */
@@ -37,7 +39,7 @@ export interface Failure {
  * and so what shrinking left out, is a second path. Both together, with a `/` between them, repeat it.
  */
 export async function check<Model extends object, Real>(
-  { seed, path, runs, commands: maxCommands, shrinks = true, withinMs }: RunOptions,
+  { seed, path, runs, commands: maxCommands, shrinks = true, withinMs, isEnough = () => true }: RunOptions,
   commands: fc.Arbitrary<fc.AsyncCommand<Model, Real>>[],
   run: (commands: Iterable<fc.AsyncCommand<Model, Real>>) => Promise<void>,
 ): Promise<Verdict> {
@@ -52,7 +54,7 @@ export async function check<Model extends object, Real>(
   let made = 0;
   // What is left undone counts as agreed: the run that failed last is the shortest then.
   const runInTime: typeof run = async (chosen) => {
-    if (performance.now() > endsAt) return;
+    if (performance.now() > endsAt && isEnough()) return;
     made += 1;
     await run(chosen);
   };

@@ -1,4 +1,4 @@
--- Appends one record batch to topic {topic}; see migrations/0021_hints.sql for the parameters.
+-- Appends one record batch to topic {topic}; see migrations/0035_following.sql for the parameters.
 -- Locks: appending to the partition.
 select sluice_log.append_{topic}(
   {partitions}::integer, {counts}::integer, {keys}, {records}, {attributes},

@@ -31,6 +31,12 @@ export interface Flush {
 }
 
 /**
+ * Flushes of so many records may follow each other without a pause. With less, what two flushes cost instead of one is more than what is won
+ * by working while the server does (256 callers: 64 lost a tenth, 96 won as much as 128 or less).
+ */
+const muchRecords = 128;
+
+/**
  * Records of one topic that wait to be appended. What comes first goes first, whatever its partition, and a flush is bounded:
  * those who wait for it go on and fill the next while the server works on the one between. A flush of everything would
  * make senders and server take turns.
@@ -50,9 +56,9 @@ export class Accumulator {
     return this.#flushes.length === 0;
   }
 
-  /** Whether the next flush has all that one may take along. */
-  get hasFull(): boolean {
-    return this.#flushes.length > 1 || this.#flushes[0]?.ready !== undefined;
+  /** Whether the next flush takes along so much that it need not wait for company. */
+  get hasMuch(): boolean {
+    return this.#flushes.length > 1 || (this.#flushes[0]?.records ?? 0) >= muchRecords;
   }
 
   add(partition: number, record: PendingRecord): void {

@@ -69,7 +69,9 @@ export class GuardedProducer extends TopicProducer {
     unit.records.push(record);
     unit.characters += record.value.length;
     this.#waiting[partition] = this.waitingIn(partition) + 1;
-    // Begun in a microtask: a batch has been added whole by then.
+  }
+
+  override added(): void {
     this.#flushing ??= Promise.resolve().then(() => this.#run());
   }
 

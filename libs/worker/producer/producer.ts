@@ -160,6 +160,7 @@ export class Producer {
         index,
       });
     }
+    producer.added();
     if (acks !== 0) return await completion.promise;
     this.#watchUnawaited(completion.promise, topic.name);
     return partitions.map((partition) => buffered(topic.name, partition));
@@ -188,6 +189,7 @@ export class Producer {
       const partition = producer.pickPartition(record, options.partition);
       this.#take(record.value.length);
       producer.add(partition, { ...record, acks, completion, index: 0 });
+      producer.added();
     };
     const producer = this.#topics.get(topic);
     if (producer !== undefined) add(producer);
@@ -237,6 +239,7 @@ export class Producer {
       completion,
       index: 0,
     });
+    producer.added();
     if (acks !== 0) return completion.promise;
     this.#watchUnawaited(completion.promise, topic.name);
     return Promise.resolve(buffered(topic.name, partition));

@@ -41,8 +41,8 @@ interface FlushUnderWay {
 
 /**
  * Appends the records of one topic. One flush is under way at a time and what arrives meanwhile is the next one, so a
- * lone record leaves at once and many callers share large batches; there is no timer. A full one leaves while the one before
- * is still under way: the server receives it meanwhile, and appends it only after that.
+ * lone record leaves at once and many callers share large batches; there is no timer. One that takes much along leaves while the one before
+ * is still under way, over the same connection: the server goes on with it at once, and appends it only after that.
  */
 export class TopicProducer {
   readonly entry: TopicEntry;
@@ -50,7 +50,7 @@ export class TopicProducer {
   readonly #accumulator = new Accumulator();
   readonly #partitioner: Partitioner;
   readonly #waiting = (partition: number) => this.waitingIn(partition);
-  /** Oldest first; a second one only while the first is under way and it is full. */
+  /** Oldest first; a second one only while the first is under way and the second takes much along. */
   readonly #underWay: FlushUnderWay[] = [];
   #flushing: Promise<void> | undefined;
 
@@ -110,12 +110,16 @@ export class TopicProducer {
     return this.#accumulator.count(partition);
   }
 
-  /** Takes a record; its completion hears what becomes of it. */
+  /** Takes a record; its completion hears what becomes of it. Tell with {@link added} when that was all. */
   add(partition: number, record: PendingRecord): void {
     this.#accumulator.add(partition, record);
+  }
+
+  /** What a caller sends at once has been taken, and may leave. */
+  added(): void {
     // Begun in a microtask, so that what the same turn of the caller sends goes along.
     this.#flushing ??= Promise.resolve().then(() => this.#run());
-    if (this.#accumulator.hasFull) this.#launch();
+    if (this.#accumulator.hasMuch) this.#launch();
   }
 
   /** Resolves when everything taken so far is settled. */
@@ -142,7 +146,7 @@ export class TopicProducer {
   #launch(): void {
     while (!this.#accumulator.isEmpty) {
       const [before, another] = this.#underWay;
-      if (another !== undefined || (before !== undefined && !this.#accumulator.hasFull)) return;
+      if (another !== undefined || (before !== undefined && !this.#accumulator.hasMuch)) return;
       this.#underWay.push(this.#begin(before));
     }
   }
@@ -164,7 +168,7 @@ export class TopicProducer {
     const partitions = flush.entries.map((entry) => entry.partition);
     const ring = doorbell.tryRide(this.entry.number, partitions);
     let repeat = false;
-    let after = before?.sequence ?? null;
+    let after = before === undefined ? null : sequenceBefore(before, partitions);
     for (let waitMs = firstRetryMs; ; waitMs = Math.min(waitMs * 2, longestRetryMs)) {
       try {
         const offsets = await log.append({
@@ -222,6 +226,16 @@ export class TopicProducer {
     const topic = this.entry.name;
     logger.log("debug", "sent", { topic, partition, offset, key: record.key, id: `${producer}-${number}` });
   }
+}
+
+/** The sequence of a batch of a flush: of a partition that the next flush appends to as well, if there is one. */
+function sequenceBefore({ flush, sequence }: FlushUnderWay, partitions: readonly number[]): number {
+  let next = sequence;
+  for (const { partition, count } of flush.entries) {
+    if (partitions.includes(partition)) return next;
+    next += count;
+  }
+  return sequence;
 }
 
 const uniqueViolation = "23505";

@@ -31,15 +31,18 @@ export interface PoolOptions {
 
 /** What the driver says of a connection that ended or was not to be had in time. */
 const lostCodes: readonly unknown[] = ["CONNECT_TIMEOUT", "CONNECTION_CLOSED", "ECONNRESET", "EPIPE"];
+/** What the server says before it ends a connection. */
+const endingStates: readonly unknown[] = ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04"];
 
 /**
  * The way of every statement of Sluice into Postgres: prepared once per connection, bounded in time, its errors
  * classified. Failures are SluiceErrors; nothing else is thrown.
  *
- * When a call is not answered in time, the driver's client is replaced: postgres.js 3.4 has states in which a connection of
- * its pool never speaks again, and nothing tells them from a network that lost the answer. It is replaced, too, when any connection of the
- * process was found silent ({@link Silence}), and when one ends under a call: the others to that server have most likely ended with it,
- * and the driver would let what is asked next wait on them.
+ * When a call is not answered in time, the driver's client is replaced: postgres.js 3.4 has states in which a connection of its pool never
+ * speaks again. (One that ends while a short statement waits to be written keeps that statement, and believes for ever that it is being
+ * written: every attempt to connect again ends in CONNECT_TIMEOUT.) Nothing tells them from a network that lost the answer. It is replaced,
+ * too, when any connection of the process was found silent ({@link Silence}), and when one ends under a call: the others to that server have
+ * most likely ended with it, and the driver would let what is asked next wait on them.
  */
 export class Pool {
   readonly #url: string;
@@ -127,6 +130,14 @@ export class Pool {
     }
   }
 
+  /**
+   * Hears with what error somebody else's call of one of its clients ended, such as a transaction: a client that has lost a connection is
+   * replaced, as after a call of {@link query}.
+   */
+  heed(sql: postgres.Sql, error: unknown): void {
+    if (!this.#closed && sql === this.#sql && hasLostConnection(toDatabaseError(error))) this.#replace();
+  }
+
   /** Ends its connections; statements under way get `timeoutMs` to finish. */
   async close(timeoutMs = 5_000): Promise<void> {
     this.#closed = true;
@@ -162,15 +173,19 @@ export class Pool {
   #judge(what: string, error: unknown, sql: postgres.Sql): SluiceError {
     const judged = explain(what, error);
     if (this.#closed) return judged;
-    const isDeaf = judged.code === "DATABASE_TIMEOUT" && judged.sqlState === undefined;
-    const isGone = lostCodes.includes((error as { code?: unknown }).code);
-    if ((isDeaf || isGone) && sql === this.#sql) this.#replace();
+    if (hasLostConnection(judged) && sql === this.#sql) this.#replace();
     if (judged.code !== "CLOSED") return judged;
     // Not closed by its owner but replaced, as above: for the caller, a connection that was lost.
     return new SluiceError("DATABASE_UNREACHABLE", `${what}: the connection to the database was lost.`, {
       cause: error,
     });
   }
+}
+
+/** Whether a connection is gone with this error, or of no use any more. */
+function hasLostConnection({ code, sqlState, cause }: SluiceError): boolean {
+  if (sqlState !== undefined) return endingStates.includes(sqlState);
+  return code === "DATABASE_TIMEOUT" || lostCodes.includes((cause as { code?: unknown } | undefined)?.code);
 }
 
 /** A classified error that also tells what was being done. */

@@ -44,7 +44,7 @@ function failing(
 test("[R5] a retry outlives the process: the next one goes on with the attempts that were made, when it is due", async () => {
   await using here = await world();
   const first = failing({ mode: "keyed", delay: "400ms" }, () => false);
-  const running = await here.start(first.app);
+  await using running = await here.start(first.app);
   await running.sluice.send(steps, { key: "a", number: 1 });
   await first.inbox.until(2);
   const due = await eventually("it was put off again", async () => {
@@ -75,13 +75,17 @@ test("[R5] a retry outlives the process: the next one goes on with the attempts 
 test("[N2][I21] a failing message blocks its key and no other, also across a restart, and SQL lists what is blocked", async () => {
   await using here = await world();
   const blocked = failing({ mode: "keyed", delay: "50ms", attempts: 1_000 }, ({ key }) => key !== "b");
-  const running = await here.start(blocked.app);
+  await using running = await here.start(blocked.app);
   const values = count(40).map((number) => ({ key: number % 4 === 1 ? "b" : `free-${number % 4}`, number }));
   await running.sluice.sendBatch(steps, values);
   await eventually("all others have passed", async () =>
     blocked.inbox.items.filter(({ passed }) => passed).length === 30 ? true : undefined,
   );
-  const listed = await here.sql`select key, value->>'number' as number, blocks from sluice.retries`;
+  // The others do not wait until it is written.
+  const listed = await eventually("it is listed", async () => {
+    const rows = await here.sql`select key, value->>'number' as number, blocks from sluice.retries`;
+    return rows.length > 0 ? rows : undefined;
+  });
   assert.deepEqual([...listed], [{ key: "b", number: "1", blocks: "key" }]);
   await running.close();
   const second = failing(
@@ -108,7 +112,7 @@ test("[N2][I21] a failing message blocks its key and no other, also across a res
 test("[M5][I21] in ordered mode a failing message blocks its partition, also across a restart", async () => {
   await using here = await world();
   const blocked = failing({ mode: "ordered", delay: "50ms", attempts: 1_000 }, ({ number }) => number < 3);
-  const running = await here.start(blocked.app);
+  await using running = await here.start(blocked.app);
   await running.sluice.sendBatch(
     steps,
     count(10).map((number) => ({ key: `key-${number}`, number })),

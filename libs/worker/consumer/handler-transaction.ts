@@ -15,6 +15,12 @@ import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
 
 type HandlerDatabase = PostgresJsDatabase<Record<string, never>>;
 
+/** Drizzle over a client of the pool. */
+interface ClientDatabase {
+  readonly client: Pool["sql"];
+  readonly drizzle: HandlerDatabase;
+}
+
 /** The transaction that a handler writes in: drizzle's, over Sluice's own connections. */
 export type DrizzleHandlerTransaction = Parameters<Parameters<HandlerDatabase["transaction"]>[0]>[0];
 
@@ -44,7 +50,7 @@ export const commitSoon = sql`set_config('idle_in_transaction_session_timeout', 
 export class HandlerTransactions {
   readonly #pool: Pool;
   /** Drizzle over the pool's client, made anew when the pool has replaced that. */
-  #database: { readonly client: Pool["sql"]; readonly drizzle: HandlerDatabase } | undefined;
+  #database: ClientDatabase | undefined;
   /** The transaction that is being handed out in this turn. */
   #begun: GuardedTransaction | undefined;
 
@@ -56,7 +62,8 @@ export class HandlerTransactions {
   async open(): Promise<OpenTransaction> {
     const opened = deferred<{ readonly tx: DrizzleHandlerTransaction; readonly guarded: GuardedTransaction }>();
     const finished = deferred<void>();
-    const whole = this.#drizzle().transaction(async (tx) => {
+    const { client, drizzle } = this.#drizzle();
+    const whole = drizzle.transaction(async (tx) => {
       const guarded = this.#begun;
       if (guarded === undefined) throw new SluiceError("INTERNAL", "a handler's transaction began without its guard");
       this.#begun = undefined;
@@ -64,7 +71,10 @@ export class HandlerTransactions {
       await finished.promise;
     });
     // Whoever waits for either hears of a failure; a transaction that fails to begin never resolves `opened` by itself.
-    whole.catch((error: unknown) => opened.reject(error));
+    whole.catch((error: unknown) => {
+      this.#pool.heed(client, error);
+      opened.reject(error);
+    });
     try {
       const { tx, guarded } = await withDeadline(opened.promise, openTimeoutMs, "opening a handler's transaction");
       return new OpenTransaction(tx, guarded, whole, finished);
@@ -75,7 +85,7 @@ export class HandlerTransactions {
     }
   }
 
-  #drizzle(): HandlerDatabase {
+  #drizzle(): ClientDatabase {
     const client = this.#pool.sql;
     if (this.#database?.client !== client) {
       const onBegin = (begun: GuardedTransaction) => {
@@ -86,7 +96,7 @@ export class HandlerTransactions {
         this.#pool.attend(client, work, asked, what, Number.POSITIVE_INFINITY);
       this.#database = { client, drizzle: drizzle({ client: guardTransactions(client, onBegin, attend) }) };
     }
-    return this.#database.drizzle;
+    return this.#database;
   }
 }
 

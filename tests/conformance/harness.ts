@@ -19,7 +19,10 @@ export { eventually };
 /** How long a test waits for what must happen, before it fails and says what it waited for. */
 const deadlineMs = 20_000;
 
-/** A migrated database of one test's own, with a plain client to look into it. */
+/**
+ * A migrated database of one test's own, with a plain client to look into it. What a test that fails leaves open is closed at its end: else the
+ * connections that are left would be what is told, and not why it failed.
+ */
 export interface World {
   readonly url: string;
   /** For looking, and for what a user would write by hand. */
@@ -36,12 +39,20 @@ export async function world(): Promise<World> {
   const database: TestDatabase = await testDatabase();
   const sql = postgres(database.url, { max: 8, onnotice: () => undefined });
   const common = { url: database.url, logger: silentLogger };
+  const opened: { close(): Promise<unknown> }[] = [];
+  const open = async <Opened extends (typeof opened)[number]>(opening: Promise<Opened>): Promise<Opened> => {
+    const one = await opening;
+    opened.push(one);
+    return one;
+  };
   return {
     url: database.url,
     sql,
-    connect: (options = {}) => connect({ ...common, ...options }),
-    start: (app, options = {}) => app.start({ ...common, ...options }),
+    connect: (options = {}) => open(connect({ ...common, ...options })),
+    start: (app, options = {}) => open(app.start({ ...common, ...options })),
     async [Symbol.asyncDispose]() {
+      // (What the test has closed is closed once.)
+      await Promise.all(opened.map((one) => one.close()));
       await sql.end();
       await database[Symbol.asyncDispose]();
     },

@@ -108,6 +108,47 @@ test("[R5][I16] a message that kills its process reaches the dead letters within
   expect((await deliveries(rig.sql)).size).toBe(21);
 });
 
+/**
+ * So many processes end, one after the other, over the same ranges, for a reason that is not in the messages; another member does the rest.
+ * Tells in which attempts it was handed them, and how many ranges came back to it.
+ */
+async function endAndGoOn(rig: Rig, ends: number): Promise<{ readonly attempts: number[]; readonly ranges: number }> {
+  await makeDeliveredTable(rig.sql);
+  const { topic, entry } = await send(rig, "s", 800);
+  for (let end = 1; end <= ends; end += 1) {
+    const child = startSharer(rig, { HOLD_FROM: "500" });
+    await eventually("four are held, the others acknowledged", async () => {
+      const [row] = await rig.sql<{ held: number }[]>`
+        select count(*)::integer as held from public.delivered d
+        where split_part((select value #>> '{}' from topics.letters t where t."offset" = d."offset"), '-', 2)::integer >= 500`;
+      return row?.held === 4 * end;
+    });
+    await child.kill();
+  }
+  const [row] = await rig.sql<{ ranges: number }[]>`select count(*)::integer as ranges from sluice.lease`;
+  await rig.sql`delete from public.delivered`;
+  await rig.worker({ name: "next", entry, consumer: sharer(rig.sql, topic, { member: 2 }) });
+  await eventually("everything is done", () => isAllDone(rig.sql), 40_000);
+  const attempts = await rig.sql<{ attempt: number }[]>`select attempt from public.delivered where member = 2`;
+  return { attempts: attempts.map(({ attempt }) => attempt), ranges: row?.ranges ?? 0 };
+}
+
+test("[M1][R5] after two ends of processes a range is handed over as before, after three its first messages are one by one", async () => {
+  for (const ends of [1, 2]) {
+    await using rig = await openRig();
+    const { attempts, ranges } = await endAndGoOn(rig, ends);
+    expect(ranges).toBeGreaterThan(0);
+    expect(attempts.filter((attempt) => attempt !== 1)).toEqual([]);
+  }
+  await using rig = await openRig();
+  const { attempts, ranges } = await endAndGoOn(rig, 3);
+  const alone = attempts.filter((attempt) => attempt !== 1);
+  expect(new Set(alone)).toEqual(new Set([3]));
+  expect(alone.length).toBeLessThanOrEqual(16 * ranges);
+  expect(alone.length).toBeLessThan(attempts.length);
+  expect(await rig.sql`select from sluice.dead_letters`).toHaveLength(0);
+});
+
 test("[R5][I16] the check sees attempts that are not counted when a message is handed over", async () => {
   await using rig = await openRig();
   await plant(rig.sql, "sluice.claim_retries", ["attempt = r.attempt + 1", "attempt = r.attempt"]);

@@ -62,6 +62,11 @@ export class LeaseWriter {
     if (range.isOver) throw new SluiceError("FENCED", "nothing was acknowledged: the message has another holder");
   }
 
+  /** The same, and where that fails it goes with the next round. Never rejects. */
+  async tryNow(range: LeasedRange): Promise<void> {
+    await this.#try(() => this.#write([range]));
+  }
+
   /** Finds out which leases and claims still hold: a position was moved, and some are void. Never rejects. */
   async renewNow(): Promise<void> {
     await this.#try(async () => {

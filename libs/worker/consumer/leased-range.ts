@@ -1,6 +1,6 @@
 import type { Lease, LeaseAcknowledgement } from "@sluice/broker";
 import type { AnyConsumer, Handler } from "@sluice/contract";
-import { SluiceError } from "@sluice/kernel";
+import { Signal, SluiceError } from "@sluice/kernel";
 import { type SQL, sql } from "drizzle-orm";
 import type { DeliveryOwner } from "./delivery.ts";
 import type { Expiry } from "./expiry.ts";
@@ -36,6 +36,7 @@ export class LeasedRange implements DeliveryOwner {
   readonly #home: LeasedRangeHome;
   readonly #progress: Progress;
   readonly #abort = new AbortController();
+  readonly #moved = new Signal();
   #changes = 0;
   #written = 0;
 
@@ -79,6 +80,7 @@ export class LeasedRange implements DeliveryOwner {
   done(offset: number): void {
     this.#progress.done(offset);
     this.#changes += 1;
+    this.#moved.raise();
   }
 
   /** The filter kept these back: nobody is handed them. */
@@ -109,9 +111,15 @@ export class LeasedRange implements DeliveryOwner {
     };
   }
 
+  /** Resolves when all of these are done, or nothing of it is to be begun any more. One waiter at a time. */
+  async untilDone(offsets: readonly number[]): Promise<void> {
+    while (!this.isOver && !offsets.every((offset) => this.isDone(offset))) await this.#moved.wait(60_000);
+  }
+
   /** Begins nothing of it any more: it has another holder, or the process stops. */
   end(reason: SluiceError): void {
     this.#abort.abort(reason);
+    this.#moved.raise();
   }
 
   /** It has another holder. */

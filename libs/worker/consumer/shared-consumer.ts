@@ -60,8 +60,8 @@ const failurePauseMs = 500;
 
 /**
  * One process's part in a shared group: leases ranges of every partition in turn, hands their messages over side by side and
- * in no order, and acknowledges them one by one. What a member that died or froze had leased it hands over message by message, each
- * noted before, so that one that kills its process is found out and the others pay nothing.
+ * in no order, and acknowledges them one by one. What several members that died or froze had leased it hands over in small steps and then
+ * message by message, each noted before, so that one that kills its process is found out and the others pay nothing.
  */
 export class SharedConsumer {
   readonly consumer: AnyConsumer;
@@ -259,8 +259,7 @@ export class SharedConsumer {
     if (leases.some(({ deliveries }) => deliveries > 0)) await removeDeadMembers(this.#context.pool);
     for (const lease of leases) {
       const range = this.#hold(lease);
-      if (range.deliveries === 0) await this.#fill(range);
-      else this.#seconds.suspect(range);
+      if (!this.#seconds.takes(range)) await this.#fill(range);
     }
   }
 

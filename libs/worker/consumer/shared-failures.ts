@@ -168,14 +168,20 @@ export class SharedFailures {
   /**
    * Notes that a message is about to be handed over by itself, which counts as an attempt. Never rejects.
    *
+   * @param attempt which one it is
    * @returns the right to it; `"done"` when there is nothing to hand over any more
    */
-  async accuse(range: LeasedRange, batch: ReadBatch, index: number): Promise<RetryClaim | "done" | "stopped"> {
+  async accuse(
+    range: LeasedRange,
+    batch: ReadBatch,
+    index: number,
+    attempt: number,
+  ): Promise<RetryClaim | "done" | "stopped"> {
     const { leases, member } = this.#context;
     const offset = batch.baseOffset + index;
     const { position, lease } = range;
     const error = "the process that had it in hand, perhaps among others, ended or froze";
-    const message = { position, lease, offset, attempt: 1, delayMs: 0, error, key: keyAt(batch, index) };
+    const message = { position, lease, offset, attempt, delayMs: 0, error, key: keyAt(batch, index) };
     let claim = 0;
     const verdict = await this.#untilWritten(async () => {
       const moved = await leases.move(message, member);

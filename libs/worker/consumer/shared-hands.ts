@@ -34,6 +34,12 @@ export interface SharedHandsContext {
 /** Messages that are taken in hand once more at a time, where fewer are handled side by side. */
 const mostAgain = 64;
 
+/** Where a message of a range stands. */
+export interface RangePlace {
+  readonly batch: ReadBatch;
+  readonly index: number;
+}
+
 /** A record on its way through the handler; `null` keys run side by side. */
 interface Task {
   readonly key: null;
@@ -130,6 +136,13 @@ export class SharedHands {
   add(owner: LeasedRange, batch: ReadBatch, index: number): void {
     this.#inHand += 1;
     this.#queue.add({ key: null, owner, batch, index, hasTurn: false });
+  }
+
+  /** The same for messages that go together. Resolves when all of them are over, their range is lost, or the process stops. */
+  async untilDone(range: LeasedRange, places: readonly RangePlace[]): Promise<void> {
+    if (this.#stopped) return;
+    for (const { batch, index } of places) this.add(range, batch, index);
+    await Promise.race([range.untilDone(places.map(({ batch, index }) => batch.baseOffset + index)), this.#ended]);
   }
 
   /** The same for a message that is handed over once more: before all others, for its attempt is counted. Resolves when it is over, or the process stops. */

@@ -1,7 +1,9 @@
 import type { ClaimedMessages, SharedRetries, TakenRetry } from "@sluice/broker";
 import type { AnyConsumer, Handler } from "@sluice/contract";
 import { type Logger, SluiceError, toError } from "@sluice/kernel";
+import type { ReadBatch } from "@sluice/log";
 import { ClaimedRetry } from "./claimed-retry.ts";
+import { carefulReserve, toleratedCrashes } from "./hand-out-reserve.ts";
 import { keptBatch } from "./kept-batch.ts";
 import type { KeptMessages } from "./kept-messages.ts";
 import type { LeaseWriter } from "./lease-writer.ts";
@@ -10,7 +12,10 @@ import type { DeliveryServices } from "./message.ts";
 import type { RangeReader } from "./range-reader.ts";
 import type { SharedExpiry } from "./shared-expiry.ts";
 import type { SharedFailures, SharedVerdict } from "./shared-failures.ts";
-import type { SharedHands } from "./shared-hands.ts";
+import type { RangePlace, SharedHands } from "./shared-hands.ts";
+
+/** After so many ends of processes a range is handed over in steps. */
+const stepsAfterEnds = 2;
 
 /** What second tries work with. */
 export interface SecondTriesContext {
@@ -27,6 +32,13 @@ export interface SecondTriesContext {
   readonly logger: Logger;
   readonly names: Readonly<Record<string, unknown>>;
   readonly onVerdict: (verdict: SharedVerdict) => void;
+}
+
+/** How many of a range's messages, the first that are not done, may be why the last process ended that had it. */
+function suspectsIn({ deliveries }: LeasedRange, consumer: AnyConsumer): number {
+  const tolerated = toleratedCrashes(consumer);
+  if (deliveries <= tolerated) return 0;
+  return tolerated < stepsAfterEnds ? Number.POSITIVE_INFINITY : carefulReserve;
 }
 
 /**
@@ -50,10 +62,14 @@ export class SecondTries {
     this.#inBackground(() => this.#handOver(retry, taken));
   }
 
-  /** A range that came back from a member that died or froze. */
-  suspect(range: LeasedRange): void {
+  /**
+   * A range that came back from a member that died or froze. Tells whether it is seen to here; else it is to be handed over as any
+   * other, because one end says little about so many messages.
+   */
+  takes(range: LeasedRange): boolean {
+    if (range.deliveries < Math.min(stepsAfterEnds, 1 + toleratedCrashes(this.#context.consumer))) return false;
     this.#suspects.push(range);
-    if (this.#examining) return;
+    if (this.#examining) return true;
     this.#examining = true;
     this.#inBackground(async () => {
       try {
@@ -63,6 +79,7 @@ export class SecondTries {
         this.#examining = false;
       }
     });
+    return true;
   }
 
   /** Begins nothing any more. */
@@ -98,22 +115,44 @@ export class SecondTries {
     await hands.untilHandled(retry, batch, index);
   }
 
-  /** Hands a range's messages over one after the other, each noted as an attempt before it begins. */
+  /**
+   * Hands a range over that saw several processes end: in small steps, each written before the next, so that few are suspected if
+   * another one ends; and where too many have, those that were in hand with the last of them one by one.
+   */
   async #examine(range: LeasedRange): Promise<void> {
-    const { failures, hands, reader, retries } = this.#context;
+    const { consumer, hands, reader, writer } = this.#context;
+    let suspects = suspectsIn(range, consumer);
+    const most = Math.min(carefulReserve, consumer.prefetch);
+    const step: RangePlace[] = [];
+    const takeStep = async () => {
+      if (step.length === 0) return;
+      await hands.untilDone(range, step.splice(0));
+      await writer.tryNow(range);
+    };
     for await (const batch of reader.batchesOf(range)) {
       const to = Math.min(batch.count, range.to - batch.baseOffset);
       for (let index = Math.max(0, range.from - batch.baseOffset); index < to; index += 1) {
-        const offset = batch.baseOffset + index;
-        if (range.isDone(offset)) continue;
+        if (range.isDone(batch.baseOffset + index)) continue;
         if (this.#stopped || range.isOver) return;
-        const claim = await failures.accuse(range, batch, index);
-        if (claim === "stopped") return;
-        hands.done(range, offset);
-        if (claim !== "done")
-          await hands.untilHandled(this.#claimed(retries, { ...claim, attempt: 1 }, range.partition), batch, index);
+        if (suspects > 0) {
+          suspects -= 1;
+          if (!(await this.#handOverAlone(range, batch, index))) return;
+        } else if (step.push({ batch, index }) >= most) await takeStep();
       }
     }
+    await takeStep();
+  }
+
+  /** Hands one message over by itself, noted as an attempt before. Resolves with whether to go on with the range. */
+  async #handOverAlone(range: LeasedRange, batch: ReadBatch, index: number): Promise<boolean> {
+    const { consumer, failures, hands, retries } = this.#context;
+    const attempt = 1 + toleratedCrashes(consumer);
+    const claim = await failures.accuse(range, batch, index, attempt);
+    if (claim === "stopped") return false;
+    hands.done(range, batch.baseOffset + index);
+    if (claim !== "done")
+      await hands.untilHandled(this.#claimed(retries, { ...claim, attempt }, range.partition), batch, index);
+    return true;
   }
 
   #claimed(messages: ClaimedMessages, claim: TakenRetry, partition: number): ClaimedRetry {

@@ -549,8 +549,7 @@ create table sluice.shared_retry (
   constraint shared_retry_attempt_check CHECK (((attempt >= 0) AND (attempt <= 1001))),
   constraint shared_retry_claim_whole CHECK ((((claim IS NULL) = (member IS NULL)) AND ((claim IS NULL) = (lease_until IS NULL)))),
   constraint shared_retry_error_length CHECK ((length(error) <= 8192)),
-  constraint shared_retry_key_length CHECK ((length(key) <= 1024)),
-  constraint shared_retry_position FOREIGN KEY ("position") REFERENCES sluice."position"("position") ON DELETE CASCADE
+  constraint shared_retry_key_length CHECK ((length(key) <= 1024))
 ) with (fillfactor=70);
 
 create table sluice.subscription (
@@ -1439,16 +1438,19 @@ AS $function$
 declare
   v_offset constant bigint := (p_letter ->> 'offset')::bigint;
   v_next bigint;
+  v_is_kept boolean;
+  v_is_marked boolean := false;
 begin
   perform pg_advisory_xact_lock_shared(1936487683, p_position);
-  select p.next_offset into v_next from sluice.position p where p.position = p_position and p.epoch = p_epoch;
+  select p.next_offset into v_next from sluice.position p where p.position = p_position and p.epoch = p_epoch for share;
   if not found then return 'fenced'; end if;
   delete from sluice.retry r where r.position = p_position and r."offset" = v_offset;
-  if not found then
-    if v_offset < v_next then return 'already'; end if;
+  v_is_kept := found;
+  if v_offset >= v_next then
     insert into sluice.done (position, "offset") values (p_position, v_offset) on conflict do nothing;
-    if not found then return 'already'; end if;
+    v_is_marked := found;
   end if;
+  if not (v_is_kept or v_is_marked) then return 'already'; end if;
   insert into sluice.dead_letter ("group", topic, partition, "offset", id, key, value, headers, "timestamp", reason, error, attempts)
   select l."group", l.topic, l.partition, l."offset", l.id, l.key, l.value, l.headers, to_timestamp(l.timestamp_ms / 1000), l.reason, l.error, l.attempts
   from json_to_record(p_letter) as l(
@@ -1713,16 +1715,21 @@ end $function$
 CREATE OR REPLACE FUNCTION sluice.commit_positions(p_positions integer[], p_epochs bigint[], p_next_offsets bigint[], p_done_above text[], p_handed_to bigint[])
  RETURNS SETOF integer
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
 AS $function$
+declare
+  v_from bigint;
 begin
   for i in 1 .. cardinality(p_positions) loop
     perform pg_advisory_xact_lock_shared(1936487683, p_positions[i]);
+    v_from := (select p.next_offset from sluice.position p where p.position = p_positions[i]);
     update sluice.position p set
       next_offset = p_next_offsets[i], done_above = p_done_above[i]::int8multirange, handed_to = p_handed_to[i],
       committed_at = clock_timestamp()
     where p.position = p_positions[i] and p.epoch = p_epochs[i] and p.next_offset <= p_next_offsets[i];
     if found then
-      delete from sluice.done d where d.position = p_positions[i] and d."offset" < p_next_offsets[i];
+      delete from sluice.done d where d.position = p_positions[i] and d."offset" >= v_from and d."offset" < p_next_offsets[i];
       delete from sluice.handed_out h where h.position = p_positions[i] and h."offset" < p_next_offsets[i];
       return next p_positions[i];
     end if;
@@ -2903,21 +2910,22 @@ begin
   perform sluice.hold_fences(p_positions);
   return query
     with asked as materialized (
-      select m.*, clock_timestamp() + make_interval(secs => m.delay_ms / 1000) as due,
+      select m.*, clock_timestamp() + make_interval(secs => m.delay_ms / 1000) as due, m.first and not coalesce(m.doubt, true) as certain,
         m.position = any (p_positions)
           and exists (select from sluice.position p where p.position = m.position and p.epoch = m.epoch) as holds
       from json_to_recordset(p_messages) as m(
-        number integer, position integer, epoch bigint, "offset" bigint, first boolean, attempt integer, delay_ms double precision,
+        number integer, position integer, epoch bigint, "offset" bigint, first boolean, doubt boolean, attempt integer, delay_ms double precision,
         blocks text, id text, key text, value text, headers json, timestamp_ms double precision, error text,
         appended_ms double precision, time_to_live_ms bigint)),
     again as (
       update sluice.retry r set attempt = f.attempt, due = f.due, error = f.error, failed_at = clock_timestamp()
-      from asked f where f.holds and r.position = f.position and r."offset" = f."offset"
+      from asked f where f.holds and not f.certain and r.position = f.position and r."offset" = f."offset"
       returning r.position, r."offset"),
     marked as (
       insert into sluice.done (position, "offset")
       select f.position, f."offset" from asked f
-      where f.holds and f.first and not exists (select from sluice.retry r where r.position = f.position and r."offset" = f."offset")
+      where f.holds and f.first and not f.certain
+        and not exists (select from sluice.retry r where r.position = f.position and r."offset" = f."offset")
       order by f.position, f."offset" on conflict do nothing
       returning position, "offset"),
     added as (
@@ -2926,11 +2934,14 @@ begin
         to_timestamp(f.appended_ms / 1000), f.time_to_live_ms
       from asked f
       -- By the hash of a subquery: a join would compare all with all, as the two have no index.
-      where f.first and (f.position, f."offset") in (select m.position, m."offset" from marked m))
+      where f.holds and f.certain or f.first and (f.position, f."offset") in (select m.position, m."offset" from marked m)
+      -- One that is certain may have been kept by a call whose answer was lost.
+      on conflict (position, "offset") do nothing)
     select f.number, case when f.holds then 'already' else 'fenced' end
     from asked f
     where not f.holds
-      or ((f.position, f."offset") not in (select a.position, a."offset" from again a)
+      or (not f.certain
+        and (f.position, f."offset") not in (select a.position, a."offset" from again a)
         and (f.position, f."offset") not in (select m.position, m."offset" from marked m));
 end $function$
 ;
@@ -3261,6 +3272,12 @@ end $function$
 
 CREATE OR REPLACE FUNCTION sluice.move_all_to_retry(p_positions integer[], p_leases bigint[], p_offsets bigint[], p_attempts integer[], p_delays_ms double precision[], p_errors text[], p_keys text[])
  RETURNS TABLE(number integer, outcome text)
+ LANGUAGE sql
+AS $function$select m.number, m.outcome from sluice.move_all_to_retry($1, $2, $3, $4, $5, $6, $7, null) m$function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.move_all_to_retry(p_positions integer[], p_leases bigint[], p_offsets bigint[], p_attempts integer[], p_delays_ms double precision[], p_errors text[], p_keys text[], p_doubts boolean[])
+ RETURNS TABLE(number integer, outcome text)
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
@@ -3271,21 +3288,30 @@ declare
   v_moved integer[];
 begin
   perform sluice.hold_fences(p_positions);
-  -- Whose marker can be had was not done by a transaction of its handler. The markers are not kept: the leases say it from here on.
-  with asked as materialized (
-    select a.number::integer, a.position, a."offset"
-    from unnest(p_positions, p_leases, p_offsets) with ordinality as a(position, lease, "offset", number)
-    join sluice.lease l on l.lease = a.lease and l.position = a.position
-    where not l.done @> a."offset"),
-  marked as (
-    insert into sluice.done (position, "offset") select a.position, a."offset" from asked a order by a.position, a."offset"
-    on conflict do nothing returning position, "offset")
-  select array_agg(a.number) into v_moved from asked a
-  where (a.position, a."offset") in (select m.position, m."offset" from marked m);
-  if v_moved is not null then
+  if coalesce(true = any (p_doubts), true) then
+    -- Whose marker can be had was not done by a transaction of its handler. The markers are not kept: the leases say it from here on.
+    with asked as materialized (
+      select a.number::integer, a.position, a."offset", coalesce(a.doubt, true) as doubt
+      from unnest(p_positions, p_leases, p_offsets, p_doubts) with ordinality as a(position, lease, "offset", doubt, number)
+      join sluice.lease l on l.lease = a.lease and l.position = a.position
+      where not l.done @> a."offset"),
+    marked as (
+      insert into sluice.done (position, "offset") select a.position, a."offset" from asked a where a.doubt order by a.position, a."offset"
+      on conflict do nothing returning position, "offset")
+    select array_agg(a.number) into v_moved from asked a
+    where not a.doubt or (a.position, a."offset") in (select m.position, m."offset" from marked m);
     delete from sluice.done d using unnest(v_moved) as m(number)
     where d.position = p_positions[m.number] and d."offset" = p_offsets[m.number];
     perform from sluice.lease l where l.lease = any (select p_leases[m.number] from unnest(v_moved) as m(number)) order by l.lease for update;
+  else
+    select array_agg(f.number) into v_moved from (
+      select a.number::integer
+      from unnest(p_positions, p_leases, p_offsets) with ordinality as a(position, lease, "offset", number)
+      join sluice.lease l on l.lease = a.lease and l.position = a.position
+      where not l.done @> a."offset"
+      order by l.lease for update of l) f;
+  end if;
+  if v_moved is not null then
     update sluice.lease l set done = l.done + f.done
     from (
       select p_leases[m.number] as lease, range_agg(int8range(p_offsets[m.number], p_offsets[m.number] + 1)) as done
@@ -4668,6 +4694,7 @@ end $function$
 CREATE OR REPLACE FUNCTION sluice.take_over(p_position integer, p_member integer, p_reserve integer)
  RETURNS TABLE(epoch bigint, next_offset bigint, done_above text, suspect_to bigint, crashes integer)
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   v_crashes integer;
@@ -4678,6 +4705,8 @@ begin
     when p.handed_to > p.next_offset then 1
     when p.next_offset < p.suspect_to then p.crashes
     else 0 end into v_crashes from sluice.position p where p.position = p_position;
+  delete from sluice.done d using sluice.position p
+  where p.position = p_position and d.position = p_position and d."offset" < p.next_offset;
   return query
     update sluice.position p set
       epoch = p.epoch + 1,
@@ -4689,7 +4718,10 @@ begin
         when p.crashes < 6 then least(p.suspect_to, p.handed_to)
         else greatest(p.suspect_to, p.handed_to) end,
       done_above = p.done_above + coalesce(
-        (select range_agg(int8range(d."offset", d."offset" + 1)) from sluice.done d where d.position = p_position and d."offset" >= p.next_offset),
+        (select range_agg(int8range(o."offset", o."offset" + 1)) from (
+          select d."offset" from sluice.done d where d.position = p_position
+          union all select r."offset" from sluice.retry r where r.position = p_position) o
+        where o."offset" >= p.next_offset),
         '{}')
     where p.position = p_position
     returning p.epoch, p.next_offset, p.done_above::text, p.suspect_to, p.crashes;
@@ -4772,9 +4804,15 @@ end $function$
 
 CREATE OR REPLACE FUNCTION sluice.unpaused(p_positions integer[])
  RETURNS integer[]
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
-RETURN ARRAY(SELECT p."position" FROM (unnest(unpaused.p_positions) WITH ORDINALITY a("position", number) JOIN sluice."position" p USING ("position")) WHERE (NOT sluice.is_paused(p."group", p.topic, p.partition)) ORDER BY a.number)
+AS $function$
+begin
+  if not exists (select from sluice.pause) then return p_positions; end if;
+  return array(
+    select p.position from unnest(p_positions) with ordinality a(position, number) join sluice.position p using (position)
+    where not sluice.is_paused(p."group", p.topic, p.partition) order by a.number);
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.waiting_from(p_topic integer)
@@ -5064,6 +5102,7 @@ comment on function sluice.mark_redriven_done(integer,bigint,bigint) is 'Interna
 comment on function sluice.mark_retry_done(integer,bigint,bigint) is 'Marks a message that failed before as done within the caller''s transaction.';
 comment on function sluice.member_name(integer) is 'Internal: the name of a member; refuses a number that is none.';
 comment on function sluice.move_all_to_retry(integer[],bigint[],bigint[],integer[],double precision[],text[],text[]) is 'Internal: moves messages of leased ranges into rows of their own.';
+comment on function sluice.move_all_to_retry(integer[],bigint[],bigint[],integer[],double precision[],text[],text[],boolean[]) is 'Internal: moves messages of leased ranges into rows of their own.';
 comment on function sluice.move_delayed(bigint,timestamp with time zone,integer,bigint) is 'Internal: moves what is due into the log.';
 comment on function sluice.move_positions(text,integer[],text,bigint,integer,boolean,boolean) is 'Internal: moves positions; see sluice.reset_position, sluice.shift_position and sluice.clone_group.';
 comment on function sluice.move_to_retry(integer,bigint,bigint,integer,double precision,text,text,integer,bigint) is 'Moves a message of a leased range into a row of its own.';

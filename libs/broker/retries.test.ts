@@ -23,6 +23,20 @@ async function open() {
     async mark({ position, epoch }: OwnedPosition, offset: number): Promise<void> {
       await pool.query("marking", "select sluice.mark_done($1, $2, $3)", [position, epoch, offset]);
     },
+    async marks({ position }: OwnedPosition): Promise<number[]> {
+      const rows = await pool.query<{ offset: string }>(
+        "looking at markers",
+        'select "offset" from sluice.done where position = $1 order by 1',
+        [position],
+      );
+      return rows.map(({ offset }) => Number(offset));
+    },
+    /** Gives a message up, as its last attempt does. */
+    async bury(owner: OwnedPosition, offset: number): Promise<void> {
+      const { isFirst, delayMs, blocks, mayBeDone, ...message } = failed(offset);
+      const home = { group, topic: entry.number, partition: 0, reason: "exhausted", attempts: 3 } as const;
+      expect(await new Retries(pool).bury(owner, { ...message, ...home })).toBe("buried");
+    },
     /** Rewrites a function, to see that the check notices. */
     async plant(name: string, from: string, to: string): Promise<void> {
       const [row] = await pool.query<{ text: string }>(
@@ -54,6 +68,7 @@ const failed = (offset: number, isFirst = true): PutOff => ({
   appendedAtMs: 1_700_000_000_500,
   timeToLiveMs: 60_000,
   error: "Error: no",
+  mayBeDone: true,
 });
 
 /** What is kept of each of them. */
@@ -123,6 +138,43 @@ async function putOffWhatIsDone({ retries, owners, mark }: Opened) {
 test("[I13] what was done after all, although nobody heard of it, is not put off", async () => {
   await using opened = await open();
   expect(await putOffWhatIsDone(opened)).toEqual({ outcomes: ["already", "already"], left: [] });
+});
+
+/** A message whose handler opened no transaction is put off, and another owner comes; tells what that finds. */
+async function putOffForCertain({ groups, retries, owners, marks, bury }: Opened) {
+  const [owner] = owners;
+  if (owner === undefined) throw new Error("there are three positions");
+  const entries = [5, 6, 7].map((offset) => ({ owner, message: { ...failed(offset), mayBeDone: false } }));
+  const outcomes = [await retries.putOff(entries), await retries.putOff(entries)];
+  const marked = await marks(owner);
+  await bury(owner, 6);
+  await retries.end([{ owner, offset: 7 }]);
+  const { doneAbove } = await groups.take(owner.position, 2);
+  const waiting = (await retries.waiting(owner.position, 10)).map(({ offset }) => offset);
+  return { outcomes, marked, doneAbove, waiting };
+}
+
+test("[R1][I15] what is certain to be undone leaves no marker; while it waits, and when it is dead, it is nobody else's", async () => {
+  await using opened = await open();
+  expect(await putOffForCertain(opened)).toEqual({
+    outcomes: [
+      ["put off", "put off", "put off"],
+      ["put off", "put off", "put off"],
+    ],
+    marked: [],
+    // The one that was done comes again, as any other whose position was not written.
+    doneAbove: [[5, 7]],
+    waiting: [5],
+  });
+});
+
+test("[I15] the check sees a takeover that does not know what waits, and a dead letter without its marker", async () => {
+  await using opened = await open();
+  await opened.plant("sluice.take_over", "where r.position = p_position", "where false");
+  expect((await putOffForCertain(opened)).doneAbove).toEqual([[6, 7]]);
+  await using other = await open();
+  await other.plant("sluice.bury", "v_offset >= v_next", "not v_is_kept");
+  expect((await putOffForCertain(other)).doneAbove).toEqual([[5, 6]]);
 });
 
 test("[I13] the check sees a message put off that finds itself marked as done", async () => {

@@ -20,6 +20,8 @@ export interface PutOff extends KeptMessage, Lifetime {
   /** What waits for it. */
   readonly blocks: "partition" | "key" | "nothing";
   readonly error: string;
+  /** Whether a transaction of its handler may have committed, and only the answer was lost. Then the database is asked first. */
+  readonly mayBeDone: boolean;
 }
 
 /** A {@link PutOff} of a position, under the epoch of its owner. */
@@ -203,6 +205,7 @@ function toRow({ owner, message }: OwnedPutOff, index: number): Readonly<Record<
     epoch: owner.epoch,
     offset: message.offset,
     first: message.isFirst,
+    doubt: message.mayBeDone,
     attempt: message.attempt,
     delay_ms: message.delayMs,
     blocks: message.blocks,

@@ -64,6 +64,8 @@ export interface MovedMessage {
   readonly delayMs: number;
   readonly error: string | null;
   readonly key: string | null;
+  /** Whether a transaction of its handler may have committed, and only the answer was lost. Then the database is asked first. */
+  readonly mayBeDone: boolean;
 }
 
 /** What became of moving a message: see sluice.move_to_retry. */
@@ -176,6 +178,7 @@ export class SharedLeases {
         arrayLiteral(messages.map(({ delayMs }) => delayMs)),
         textArrayLiteral(messages.map(({ error }) => error)),
         textArrayLiteral(messages.map(({ key }) => key)),
+        arrayLiteral(messages.map(({ mayBeDone }) => mayBeDone)),
       ],
     );
     const outcomes = messages.map((): MoveOutcome => "moved");

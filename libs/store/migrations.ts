@@ -31,6 +31,7 @@ import burials from "../../migrations/0032_burials.sql" with { type: "text" };
 import leaseOrder from "../../migrations/0033_lease_order.sql" with { type: "text" };
 import sharedFailures from "../../migrations/0034_shared_failures.sql" with { type: "text" };
 import following from "../../migrations/0035_following.sql" with { type: "text" };
+import certainFailures from "../../migrations/0036_certain_failures.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -68,4 +69,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0033_lease_order", leaseOrder),
   defineMigration("0034_shared_failures", sharedFailures),
   defineMigration("0035_following", following),
+  defineMigration("0036_certain_failures", certainFailures),
 ];

@@ -207,8 +207,8 @@ export function explain(what: string, error: unknown): SluiceError {
 const oneAtATime = { onexecute: () => false };
 
 /** `[1, 2]` as the array literal `{1,2}`. */
-export function arrayLiteral(numbers: readonly number[]): string {
-  return `{${numbers.join(",")}}`;
+export function arrayLiteral(values: readonly (number | boolean)[]): string {
+  return `{${values.join(",")}}`;
 }
 
 /** Texts and nulls as an array literal, quoted. */

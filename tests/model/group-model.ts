@@ -66,7 +66,8 @@ export class PositionModel {
     this.epoch += 1;
     this.owner = member;
     this.heldBy = member;
-    for (const offset of this.marked) if (offset >= this.next) this.noted.add(offset);
+    for (const offset of [...this.marked, ...this.retries.keys()]) if (offset >= this.next) this.noted.add(offset);
+    this.marked = new Set([...this.marked].filter((offset) => offset >= this.next));
     return { epoch: this.epoch, next: this.next, done: new Set(this.noted) };
   }
 
@@ -99,11 +100,14 @@ export class PositionModel {
     return outcome === "done" ? "buried" : outcome;
   }
 
-  /** A message failed for the first time: it leaves its place in the log, which counts as done. */
-  putOff(epoch: number, offset: number, retry: Retry): "put off" | "already" | "fenced" {
+  /**
+   * A message failed for the first time: it leaves its place in the log, which counts as done while it waits. Only where a transaction of its
+   * handler may have done it is that asked, and its place marked.
+   */
+  putOff(epoch: number, offset: number, retry: Retry, mayBeDone: boolean): "put off" | "already" | "fenced" {
     if (epoch !== this.epoch) return "fenced";
-    if (this.marked.has(offset)) return "already";
-    this.marked.add(offset);
+    if (mayBeDone && this.marked.has(offset)) return "already";
+    if (mayBeDone) this.marked.add(offset);
     this.retries.set(offset, retry);
     return "put off";
   }

@@ -58,13 +58,21 @@ export const ownerCommands = [
   ),
   command(
     "fail",
-    { claim, which, delay, blocks: fc.constantFrom<"key" | "partition" | "nothing">("key", "partition", "nothing") },
-    async (model, system, { claim: number, which, delay, blocks }) => {
+    {
+      claim,
+      which,
+      delay,
+      blocks: fc.constantFrom<"key" | "partition" | "nothing">("key", "partition", "nothing"),
+      asks: fc.boolean(),
+    },
+    async (model, system, { claim: number, which, delay, blocks, asks }) => {
       const claim = claimOf(model, number);
       const offset = claim && pick(claim.inHand(model.log), which);
       if (claim === undefined || offset === undefined) throw new NothingToDo();
       const retry = model.retryOf(claim, offset, delay, blocks);
-      const outcome = claim.position.putOff(claim.epoch, offset, retry);
+      // One whose handler has committed and whose answer was lost is always asked for.
+      const mayBeDone = asks || claim.position.marked.has(offset);
+      const outcome = claim.position.putOff(claim.epoch, offset, retry, mayBeDone);
       const message = {
         ...kept(offset, retry.message),
         ...lifetime,
@@ -73,6 +81,7 @@ export const ownerCommands = [
         delayMs: delay * hourMs,
         blocks,
         error: "failed",
+        mayBeDone,
       };
       agree("putting off", await system.bench.retries.putOff([{ owner: system.owner(claim), message }]), [outcome]);
       if (outcome !== "fenced") claim.done(offset, model.log);
@@ -134,6 +143,7 @@ export const ownerCommands = [
           delayMs: delay * hourMs,
           blocks,
           error: "failed",
+          mayBeDone: true,
         };
         const outcome = position.putOffAgain(epoch, offset, attempt, model.now + delay);
         agree("putting off again", await retries.putOff([{ owner, message }]), [outcome]);

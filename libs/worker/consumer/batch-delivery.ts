@@ -152,6 +152,7 @@ class BatchTransaction {
   }
 
   open(): Promise<OpenTransaction> {
+    this.#owner.commitBegins?.();
     this.#opening ??= this.#owner.services.transactions.open();
     return this.#opening;
   }

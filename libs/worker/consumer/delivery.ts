@@ -58,6 +58,7 @@ async function deliverInTime(
   attempt: number,
 ): Promise<Outcome> {
   let isOver: boolean;
+  owner.commitBegins?.();
   try {
     isOver = await expiry.settle(batch, index, attempt);
   } catch (error) {

@@ -35,6 +35,8 @@ export interface FailureContext {
   readonly answers: Answers;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Whether what failed may be done after all, by a commit whose answer was lost. */
+  readonly mayBeDone: () => boolean;
   /** Aborted when the partition is no longer this process's. */
   readonly signal: AbortSignal;
 }
@@ -73,7 +75,7 @@ export class FailurePolicy {
   }
 
   async #putOff({ batch, index, attempt, isPutOff }: Attempt, delayMs: number, error: string): Promise<Verdict> {
-    const { consumer, keeper } = this.#context;
+    const { consumer, keeper, mayBeDone } = this.#context;
     const message = { ...keptMessageAt(batch, index), ...lifetimeAt(batch, index) };
     const blocks = blocksOf(consumer, message.key);
     const outcome = await keeper.putOff({
@@ -83,6 +85,7 @@ export class FailurePolicy {
       delayMs,
       blocks,
       error,
+      mayBeDone: mayBeDone(),
     });
     if (outcome === "put off") return { delayMs, message, attempt, error };
     // Its transaction was committed after all, and only the answer was lost.

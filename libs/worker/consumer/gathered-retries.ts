@@ -10,7 +10,7 @@ import type {
 import { GatheredCalls } from "./gathered-calls.ts";
 
 /** Messages of one statement, whose values may go along; and how often one is made. */
-export const failureGathering = { limit: 200, everyMs: 10 };
+export const failureGathering = { limit: 200, everyMs: 20 };
 /** The same for attempts that are counted: a message has its place meanwhile, and nobody else can use it. */
 const countGathering = { limit: 200, everyMs: 2 };
 

@@ -37,6 +37,8 @@ export class LeasedRange implements DeliveryOwner {
   readonly #progress: Progress;
   readonly #abort = new AbortController();
   readonly #moved = new Signal();
+  /** Whether anything was begun that may do its message although it fails. */
+  #hasCommits = false;
   #changes = 0;
   #written = 0;
 
@@ -130,6 +132,14 @@ export class LeasedRange implements DeliveryOwner {
   async commitNow(offset: number): Promise<void> {
     this.done(offset);
     await this.#home.acknowledgeNow(this);
+  }
+
+  get mayBeDone(): boolean {
+    return this.#hasCommits;
+  }
+
+  commitBegins(): void {
+    this.#hasCommits = true;
   }
 
   transactionCommitted(): void {

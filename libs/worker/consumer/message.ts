@@ -38,6 +38,11 @@ export interface MessageHome {
   readonly partition: number;
   readonly signal: AbortSignal;
   readonly services: DeliveryServices;
+  /**
+   * Something begins that may do a message although its answer is lost: a transaction of its handler, or giving it up. What fails from then
+   * on may be done. Absent where that is asked of the database anyway.
+   */
+  commitBegins?(): void;
   /** Writes the position now, with everything up to `offset` of this message counted as done. */
   commitNow(offset: number): Promise<void>;
 }
@@ -179,6 +184,7 @@ export class Message extends BatchRecord<unknown> implements HandlerContext<unkn
 
   /** Opens a transaction of the message's own. */
   protected openTransaction(): Promise<OpenTransaction> {
+    this.#home.commitBegins?.();
     return this.#home.services.transactions.open();
   }
 

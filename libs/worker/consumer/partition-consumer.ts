@@ -65,6 +65,8 @@ export class PartitionConsumer implements RedrivenHome {
   /** Messages below may have been handed out, or are about to be. */
   #reach: number;
   #wantsReserve = false;
+  /** Whether anything was begun that may do its message although it fails. */
+  #hasCommits: boolean;
 
   constructor(context: PartitionConsumerContext, home: PartitionHome, taken: TakenPosition) {
     this.#context = context;
@@ -89,7 +91,7 @@ export class PartitionConsumer implements RedrivenHome {
       owner: this,
       progress: this.#progress,
       keeper,
-      failures: new FailurePolicy({ ...context, ...home, keeper, signal }),
+      failures: new FailurePolicy({ ...context, ...home, keeper, signal, mayBeDone: () => this.#hasCommits }),
       clock: context.clock,
       signal,
       rateLimiter: home.rateLimiter,
@@ -112,6 +114,7 @@ export class PartitionConsumer implements RedrivenHome {
     this.heedPace();
     this.heed(home);
     this.#stage = home.runner;
+    this.#hasCommits = home.runner !== undefined;
     this.#finished = this.#consume();
   }
 
@@ -174,6 +177,10 @@ export class PartitionConsumer implements RedrivenHome {
     this.#reserve.written(commit.handedTo ?? 0, commit.handedTo === undefined ? 0 : this.#reach);
     // A write that was under way when more was asked for has not reserved that.
     if (this.#reach <= this.#reserve.end) this.#wantsReserve = false;
+  }
+
+  commitBegins(): void {
+    this.#hasCommits = true;
   }
 
   transactionCommitted(offset: number): void {

@@ -51,7 +51,14 @@ async function open() {
         appendedAtMs: 1_700_000_000_500,
         timeToLiveMs: 60_000,
       };
-      const rest = { isFirst: true, attempt: 1, delayMs: 0, blocks: "nothing", error: "Error: no" } as const;
+      const rest = {
+        isFirst: true,
+        attempt: 1,
+        delayMs: 0,
+        blocks: "nothing",
+        error: "Error: no",
+        mayBeDone: true,
+      } as const;
       expect(await keeper.putOff({ ...message, ...rest })).toBe("put off");
       const task: Task = {
         key: null,

@@ -58,7 +58,15 @@ export class PutOffMessages {
     if (record === undefined) return;
     const { batch, index } = record;
     const message = { ...keptMessageAt(batch, index), ...lifetimeAt(batch, index) };
-    await this.#keeper.putOff({ ...message, isFirst: false, attempt: attempt - 1, delayMs: 0, blocks, error });
+    await this.#keeper.putOff({
+      ...message,
+      isFirst: false,
+      attempt: attempt - 1,
+      delayMs: 0,
+      blocks,
+      error,
+      mayBeDone: true,
+    });
   }
 
   /** A message is over: its row goes. */

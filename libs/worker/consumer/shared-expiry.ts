@@ -46,7 +46,7 @@ export class SharedExpiry {
     const { leases, retries, member } = this.#context;
     const { position, lease } = range;
     const { offset, key } = letter;
-    const message = { position, lease, offset, attempt: 0, delayMs: 0, error: letter.error, key };
+    const message = { position, lease, offset, attempt: 0, delayMs: 0, error: letter.error, key, mayBeDone: true };
     const { outcome, claim } = await leases.move(message, member);
     if (outcome === "fenced") range.lose();
     else if (outcome === "moved") await retries.bury({ position, offset, claim }, letter);

@@ -82,6 +82,7 @@ export class SharedFailures {
       delayMs: measure.kind === "again" ? measure.delayMs : 0,
       error: failureText(failure),
       key: keyAt(batch, index),
+      mayBeDone: range.mayBeDone,
     };
     return await this.#untilWritten(async () => {
       tries += 1;
@@ -181,7 +182,7 @@ export class SharedFailures {
     const offset = batch.baseOffset + index;
     const { position, lease } = range;
     const error = "the process that had it in hand, perhaps among others, ended or froze";
-    const message = { position, lease, offset, attempt, delayMs: 0, error, key: keyAt(batch, index) };
+    const message = { position, lease, offset, attempt, delayMs: 0, error, key: keyAt(batch, index), mayBeDone: true };
     let claim = 0;
     const verdict = await this.#untilWritten(async () => {
       const moved = await leases.move(message, member);

@@ -58,6 +58,7 @@ async function deliverInTime(
   attempt: number,
 ): Promise<Outcome> {
   let isOver: boolean;
+  // One that has expired may be given up as a dead letter.
   owner.commitBegins?.();
   try {
     isOver = await expiry.settle(batch, index, attempt);

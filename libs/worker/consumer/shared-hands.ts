@@ -1,6 +1,7 @@
 import type { AnyConsumer } from "@sluice/contract";
 import { type Clock, deferred } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
+import type { BatchEntry } from "./batch-delivery.ts";
 import { ClaimedRetry } from "./claimed-retry.ts";
 import { deliver, type Outcome } from "./delivery.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
@@ -33,12 +34,6 @@ export interface SharedHandsContext {
 
 /** Messages that are taken in hand once more at a time, where fewer are handled side by side. */
 const mostAgain = 64;
-
-/** Where a message of a range stands. */
-export interface RangePlace {
-  readonly batch: ReadBatch;
-  readonly index: number;
-}
 
 /** A record on its way through the handler; `null` keys run side by side. */
 interface Task {
@@ -139,7 +134,7 @@ export class SharedHands {
   }
 
   /** The same for messages that go together. Resolves when all of them are over, their range is lost, or the process stops. */
-  async untilDone(range: LeasedRange, places: readonly RangePlace[]): Promise<void> {
+  async untilDone(range: LeasedRange, places: readonly BatchEntry[]): Promise<void> {
     if (this.#stopped) return;
     for (const { batch, index } of places) this.add(range, batch, index);
     await Promise.race([range.untilDone(places.map(({ batch, index }) => batch.baseOffset + index)), this.#ended]);

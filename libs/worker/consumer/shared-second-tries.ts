@@ -2,6 +2,7 @@ import type { ClaimedMessages, SharedRetries, TakenRetry } from "@sluice/broker"
 import type { AnyConsumer, Handler } from "@sluice/contract";
 import { type Logger, SluiceError, toError } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
+import type { BatchEntry } from "./batch-delivery.ts";
 import { ClaimedRetry } from "./claimed-retry.ts";
 import { carefulReserve, toleratedCrashes } from "./hand-out-reserve.ts";
 import { keptBatch } from "./kept-batch.ts";
@@ -12,7 +13,7 @@ import type { DeliveryServices } from "./message.ts";
 import type { RangeReader } from "./range-reader.ts";
 import type { SharedExpiry } from "./shared-expiry.ts";
 import type { SharedFailures, SharedVerdict } from "./shared-failures.ts";
-import type { RangePlace, SharedHands } from "./shared-hands.ts";
+import type { SharedHands } from "./shared-hands.ts";
 
 /** After so many ends of processes a range is handed over in steps. */
 const stepsAfterEnds = 2;
@@ -123,7 +124,7 @@ export class SecondTries {
     const { consumer, hands, reader, writer } = this.#context;
     let suspects = suspectsIn(range, consumer);
     const most = Math.min(carefulReserve, consumer.prefetch);
-    const step: RangePlace[] = [];
+    const step: BatchEntry[] = [];
     const takeStep = async () => {
       if (step.length === 0) return;
       await hands.untilDone(range, step.splice(0));

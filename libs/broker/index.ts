@@ -52,6 +52,7 @@ export {
   unsubscribe,
 } from "./members.ts";
 export type { OffsetRange } from "./offset-range.ts";
+export { keepInOutbox, messagesJson, type WaitingMessage } from "./outbox.ts";
 export { Pace } from "./pace.ts";
 export { PassedOver, type SharedPass } from "./passed-over.ts";
 export { type GroupPartition, pausedPartitions } from "./paused-partitions.ts";

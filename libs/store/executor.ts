@@ -23,11 +23,7 @@ const calls = {
 } as const;
 
 /**
- * Runs `select <call>(arguments) as result` in the user's transaction and gives the result as text; SQL null is `"null"`.
- * Arguments travel as text, whatever their type.
- *
- * Fails with INVALID_OPTIONS when `transaction` is neither of the above, else as any call to the database does. The
- * transaction is theirs: after a failure it is theirs to roll back.
+ * Runs `select <call>(arguments) as result` as {@link runInTransaction} does. Arguments travel as text, whatever their type.
  */
 export async function callInTransaction(
   transaction: UserTransaction,
@@ -35,8 +31,27 @@ export async function callInTransaction(
   call: keyof typeof calls,
   parameters: readonly (string | null)[],
 ): Promise<string> {
+  const placeholders = calls[call].map((type, index) => `$${index + 1}::text::${type}`);
+  const statement = `select ${call}(${placeholders.join(", ")})::text as result`;
+  return await runInTransaction(transaction, what, statement, parameters);
+}
+
+/**
+ * Runs a statement in the user's transaction that gives one row with a text `result`, and gives that; SQL null is `"null"`.
+ *
+ * Fails with INVALID_OPTIONS when `transaction` is neither of the above, else as any call to the database does. The
+ * transaction is theirs: after a failure it is theirs to roll back.
+ *
+ * @param statement with `$1`, `$2`, … for the parameters
+ */
+export async function runInTransaction(
+  transaction: UserTransaction,
+  what: string,
+  statement: string,
+  parameters: readonly (string | null)[],
+): Promise<string> {
   try {
-    const rows = await run(transaction, call, parameters);
+    const rows = await run(transaction, statement, parameters);
     return String(rows[0]?.["result"]);
   } catch (error) {
     throw explain(what, error);
@@ -45,21 +60,14 @@ export async function callInTransaction(
 
 async function run(
   transaction: UserTransaction,
-  call: keyof typeof calls,
+  statement: string,
   parameters: readonly (string | null)[],
 ): Promise<readonly Readonly<Record<string, unknown>>[]> {
-  const types = calls[call];
   if (typeof transaction === "function") {
-    const placeholders = types.map((type, index) => `$${index + 1}::text::${type}`);
-    return await transaction.unsafe(`select ${call}(${placeholders.join(", ")})::text as result`, [...parameters], {
-      prepare: true,
-    });
+    return await transaction.unsafe(statement, [...parameters], { prepare: true });
   }
   if (typeof transaction === "object" && transaction !== null && typeof transaction.execute === "function") {
-    const values = types.map((type, index) => sql`${parameters[index]}::text::${sql.raw(type)}`);
-    const answer = await transaction.execute(
-      sql`select ${sql.raw(call)}(${sql.join(values, sql`, `)})::text as result`,
-    );
+    const answer = await transaction.execute(toDrizzle(statement, parameters));
     // drizzle over postgres.js answers with the rows, over node-postgres and others with an object that holds them.
     return (Array.isArray(answer) ? answer : (answer as { rows: Record<string, unknown>[] }).rows) as Record<
       string,
@@ -67,4 +75,10 @@ async function run(
     >[];
   }
   throw new SluiceError("INVALID_OPTIONS", "tx must be a drizzle transaction or the sql of postgres.js's begin()");
+}
+
+/** The statement without its comments, which may speak of parameters, and with each parameter in its place. */
+function toDrizzle(statement: string, parameters: readonly (string | null)[]): SQL {
+  const parts = statement.replaceAll(/^--.*\n/gm, "").split(/\$(\d+)/);
+  return sql.join(parts.map((part, index) => (index % 2 === 0 ? sql.raw(part) : sql`${parameters[Number(part) - 1]}`)));
 }

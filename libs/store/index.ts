@@ -1,5 +1,5 @@
 export { withDeadline } from "./deadline.ts";
-export { callInTransaction, type UserTransaction } from "./executor.ts";
+export { callInTransaction, runInTransaction, type UserTransaction } from "./executor.ts";
 export { type Attend, type GuardedTransaction, guardTransactions } from "./guarded-transactions.ts";
 export { checkSchema, type MigrationReport, migrate } from "./migrate.ts";
 export type { Migration } from "./migration.ts";

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { eq, sql } from "drizzle-orm";
 import { integer, pgTable, text } from "drizzle-orm/pg-core";
 import { drizzle } from "drizzle-orm/postgres-js";
-import { app, consumer, fixed, isSluiceError, type RunningApp, topic } from "sluice";
+import { app, consumer, fixed, isSluiceError, type RunningApp, type SendOptions, topic } from "sluice";
 import { z } from "zod";
 import { caughtUp, eventually, Inbox, type World, world } from "./harness.ts";
 
@@ -87,6 +87,34 @@ test("[N1] a postgres.js transaction does the same, for a batch too", async () =
   assert.deepEqual(
     stored.map((row) => row["header"]),
     ["batch"],
+  );
+});
+
+test("[N1] messages that a transaction sends one by one come whole and in its order, with either library", async () => {
+  await using here = await world();
+  const notes = topic("notes", { schema: z.object({ text: z.string() }), partitions: 1 });
+  const told = new Inbox<unknown>();
+  const listening = consumer(notes, {
+    group: "listening",
+    handler: ({ id, key, value, headers, timestamp }) => told.add({ id, key, text: value.text, headers, timestamp }),
+  });
+  await using running = await here.start(app({ consumers: [listening] }));
+  const wanted = [
+    { key: null, text: "", headers: {}, timestamp: 1 },
+    { key: "k", text: "$1 'quoted' \\ \u2028 é 🙂", headers: { a: "$2", "b c": '"' }, timestamp: 2 },
+    { key: "$3", text: "null", headers: {}, timestamp: 3 },
+  ];
+  const ids: string[] = [];
+  const sendAll = async (tx: SendOptions["tx"]) => {
+    for (const { text, ...options } of wanted)
+      ids.push((await running.sluice.send(notes, { text }, { ...options, ...(tx && { tx }) })).id);
+  };
+  await drizzle({ client: here.sql }).transaction(sendAll);
+  await here.sql.begin(sendAll);
+  const items = await told.until(6);
+  assert.deepEqual(
+    items,
+    [...wanted, ...wanted].map((note, index) => ({ id: ids[index], ...note })),
   );
 });
 

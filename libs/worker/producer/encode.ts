@@ -36,9 +36,9 @@ export function encodeRecord<Value>(topic: Topic<Value>, value: Value, options: 
   };
 }
 
-/** The attributes of a record that goes through the outbox: there its message id is one of them. */
-export function withMessageId({ attributes, messageId }: EncodedRecord): string {
-  if (messageId === null) return attributes ?? "null";
+/** The attributes of a record that waits beside the log first: there its message id is one of them. */
+export function withMessageId({ attributes, messageId }: EncodedRecord): string | null {
+  if (messageId === null) return attributes;
   const id = `"messageId":${JSON.stringify(messageId)}}`;
   return attributes === null ? `{${id}` : `${attributes.slice(0, -1)},${id}`;
 }

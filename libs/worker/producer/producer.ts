@@ -1,8 +1,8 @@
-import { type Doorbell, requireGroup } from "@sluice/broker";
+import { type Doorbell, keepInOutbox, messagesJson, requireGroup, type WaitingMessage } from "@sluice/broker";
 import type { Acks, AnyTopic, RecordOptions, SendResult, Topic } from "@sluice/contract";
 import { type Clock, type Deferred, deferred, type Logger, SluiceError, toError } from "@sluice/kernel";
 import { type Log, nextProducerNumber, openTopic } from "@sluice/log";
-import { callInTransaction, type Pool, type UserTransaction } from "@sluice/store";
+import type { Pool, UserTransaction } from "@sluice/store";
 import { BatchCompletion, CallbackCompletion, SingleCompletion } from "./completions.ts";
 import { type DelayOptions, dueOf, keepDelayed } from "./delayed.ts";
 import { type EncodedRecord, encodeRecord, withMessageId } from "./encode.ts";
@@ -266,13 +266,10 @@ export class Producer {
     const partitions = producer.pickPartitions(records, options.partition);
     const now = performance.now();
     const ring = now - this.#outboxRungAt >= outboxRingMs;
-    const numbers = await callInTransaction(transaction, `sending to topic ${topic.name}`, "sluice.outbox_insert", [
-      String(producer.entry.number),
-      messagesJson(records, partitions),
-      String(ring),
-    ]);
+    const entry = { topic: producer.entry.number, messages: waitingMessages(records, partitions), ring };
+    const numbers = await keepInOutbox(transaction, `sending to topic ${topic.name}`, entry);
     if (ring) this.#outboxRungAt = now;
-    return numbers.split(",").map((number, index) => {
+    return numbers.map((number, index) => {
       const result: SendResult = {
         status: "queued",
         topic: topic.name,
@@ -296,7 +293,7 @@ export class Producer {
     const now = performance.now();
     const ring = now - this.#delayRungAt >= outboxRingMs;
     if (ring) this.#delayRungAt = now;
-    const messages = messagesJson(records, partitions);
+    const messages = messagesJson(waitingMessages(records, partitions));
     const delayed = { topic: producer.entry.number, messages, ...due, ring };
     const numbers = await keepDelayed(this.#context.pool, options.tx, topic.name, delayed);
     return numbers.map((number, index) => {
@@ -367,13 +364,14 @@ function first(results: readonly SendResult[]): SendResult {
   return results[0] as SendResult;
 }
 
-/** As sluice.outbox_insert takes them; values keep their spelling. */
-function messagesJson(records: readonly EncodedRecord[], partitions: readonly number[]): string {
-  const messages = records.map(
-    (record, index) =>
-      `{"partition":${partitions[index]},"key":${JSON.stringify(record.key)},"value":${record.value},"attributes":${withMessageId(record)}}`,
-  );
-  return `[${messages.join(",")}]`;
+/** As they wait beside the log, where a message's id is one of its attributes. */
+function waitingMessages(records: readonly EncodedRecord[], partitions: readonly number[]): readonly WaitingMessage[] {
+  return records.map((record, index) => ({
+    partition: partitions[index] as number,
+    key: record.key,
+    value: record.value,
+    attributes: withMessageId(record),
+  }));
 }
 
 function buffered(topic: string, partition: number): SendResult {

@@ -116,7 +116,7 @@ export class StageOutputs {
     const record = {
       key,
       value: text,
-      attributes: `${attributes === "null" ? "{" : `${attributes.slice(0, -1)},`}"id":"${id}"}`,
+      attributes: `${attributes === null ? "{" : `${attributes.slice(0, -1)},`}"id":"${id}"}`,
     };
     if (records === undefined) byPartition.set(partition, [record]);
     else records.push(record);

@@ -4,6 +4,7 @@ export const excused: Readonly<Record<string, readonly string[]>> = {
   "of migrating, which has every-statement-of-migrating.test.ts": ["store/migrations-record"],
   "only behind a pooler: tests/poolers": ["route/identity", "store/let-duty-go"],
   "within the user's own transaction, whose end is theirs: invariant 18 and delayed-sends": [
+    "broker/insert-outbox",
     "call/delayed-insert",
     "call/outbox-insert",
     "call/recall",

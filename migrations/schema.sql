@@ -213,6 +213,7 @@ create table sluice.handed_out (
   "position" integer not null,
   "offset" bigint not null,
   attempt integer not null,
+  epoch bigint,
   constraint handed_out_pkey PRIMARY KEY ("position", "offset"),
   constraint handed_out_attempt_range CHECK ((attempt >= 1))
 );
@@ -1397,6 +1398,33 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION sluice.begin_all_retries(p_positions integer[], p_epochs bigint[], p_offsets bigint[], p_attempts integer[])
+ RETURNS TABLE(number integer, epoch_holds boolean, attempt integer, id text, key text, value text, headers text, timestamp_ms double precision, error text, appended_ms double precision, time_to_live_ms double precision)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+#variable_conflict use_column
+begin
+  perform sluice.hold_fences(p_positions);
+  return query
+    with asked as materialized (
+      select a.number::integer, a.position, a."offset", a.attempt,
+        exists (select from sluice.position p where p.position = a.position and p.epoch = a.epoch) as epoch_holds
+      from unnest(p_positions, p_epochs, p_offsets, p_attempts) with ordinality as a(position, epoch, "offset", attempt, number)),
+    begun as (
+      update sluice.retry r set attempt = least(a.attempt, r.attempt + 1), due = null
+      from asked a where a.epoch_holds and r.position = a.position and r."offset" = a."offset"
+      returning a.number, r.*)
+    select a.number, a.epoch_holds, b.attempt, b.id, b.key, b.value, b.headers::text,
+      (extract(epoch from b."timestamp") * 1000)::double precision, b.error,
+      (extract(epoch from coalesce(b.appended_at, b.failed_at)) * 1000)::double precision, b.time_to_live_ms::double precision
+    from asked a left join begun b using (number)
+    where not a.epoch_holds or b.number is not null;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.begin_redriven(p_position integer, p_epoch bigint, p_redriven bigint)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1407,6 +1435,21 @@ begin
   perform pg_advisory_xact_lock_shared(1936487683, p_position);
   if not exists (select from sluice.position where position = p_position and epoch = p_epoch) then return -1; end if;
   update sluice.redriven set attempts = attempts + 1 where position = p_position and redriven = p_redriven
+  returning attempts into v_attempts;
+  return coalesce(v_attempts, 0);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION sluice.begin_redriven(p_position integer, p_epoch bigint, p_redriven bigint, p_attempt integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_attempts integer;
+begin
+  perform pg_advisory_xact_lock_shared(1936487683, p_position);
+  if not exists (select from sluice.position where position = p_position and epoch = p_epoch) then return -1; end if;
+  update sluice.redriven set attempts = least(p_attempt, attempts + 1) where position = p_position and redriven = p_redriven
   returning attempts into v_attempts;
   return coalesce(v_attempts, 0);
 end $function$
@@ -2821,8 +2864,9 @@ begin
   perform pg_advisory_xact_lock_shared(1936487683, p_position);
   perform from sluice.position where position = p_position and epoch = p_epoch;
   if not found then return null; end if;
-  insert into sluice.handed_out as h (position, "offset", attempt) values (p_position, p_offset, p_first)
-  on conflict (position, "offset") do update set attempt = h.attempt + 1
+  insert into sluice.handed_out as h (position, "offset", attempt, epoch) values (p_position, p_offset, p_first, p_epoch)
+  on conflict (position, "offset") do update
+    set attempt = case when h.epoch = p_epoch then h.attempt else h.attempt + 1 end, epoch = p_epoch
   returning h.attempt into v_attempt;
   return v_attempt;
 end $function$
@@ -4896,6 +4940,7 @@ comment on column sluice.half_messages.decided_by is 'caller: commit or rollback
 comment on column sluice.half_messages.half is 'select * from sluice.commit_half(…), or sluice.rollback_half(…), decides it by hand.';
 comment on column sluice.half_messages.last_answer is 'What the check-back said last when it could not tell.';
 comment on column sluice.half_messages.state is 'prepared: waits for its producer, or for its check-back. undecided: was asked about max_checks times in vain, and waits for you. committed, rolled-back: decided.';
+comment on column sluice.handed_out.epoch is 'Of the owner that noted it last. Null: it was noted by an older version.';
 comment on column sluice.hours."window" is 'The window in force; null: none, and the consumer goes by what it declares for otherwise.';
 comment on column sluice.hours.rate is 'The rate limit in force, over all members of the group; null: none.';
 comment on column sluice.hours.since is 'When it began; null: it has always been so.';
@@ -5018,7 +5063,9 @@ comment on function sluice.appended_at(integer,integer,bigint) is 'When a messag
 comment on function sluice.assert_duty(integer,bigint) is 'Refuses an owner of a duty that has been replaced.';
 comment on function sluice.assignment_in_force(integer) is 'How the partitions of a group are assigned at present.';
 comment on function sluice.begin_all_retries(integer[],bigint[],bigint[]) is 'Internal: counts attempts before they are made.';
+comment on function sluice.begin_all_retries(integer[],bigint[],bigint[],integer[]) is 'Internal: counts attempts before they are made, and gives the messages.';
 comment on function sluice.begin_redriven(integer,bigint,bigint) is 'Internal: counts an attempt of a redriven message.';
+comment on function sluice.begin_redriven(integer,bigint,bigint,integer) is 'Internal: counts an attempt of a redriven message before it is made.';
 comment on function sluice.begin_retries(integer,bigint,bigint[]) is 'Internal: counts an attempt before it is made.';
 comment on function sluice.bury(integer,bigint,json) is 'Internal: keeps a message that is given up as a dead letter.';
 comment on function sluice.bury_claimed(integer,bigint,bigint,text,text,integer) is 'Internal: a redriven message in hand is a dead letter again.';

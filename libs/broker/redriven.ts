@@ -16,6 +16,8 @@ export interface OwnedPosition {
 /** A message that its group handles once more, beside the log. */
 export interface RedrivenMessage extends KeptMessage {
   readonly number: number;
+  /** How often it was handed over since it was redriven. */
+  readonly attempts: number;
 }
 
 /** What became of settling a redriven message; `already`: it waits no more. */
@@ -34,6 +36,7 @@ export class RedrivenMessages {
     const rows = await this.#pool.query<{
       redriven: string;
       offset: string;
+      attempts: number;
       id: string;
       key: string | null;
       value: string;
@@ -43,6 +46,7 @@ export class RedrivenMessages {
     return rows.map((row) => ({
       number: Number(row.redriven),
       offset: Number(row.offset),
+      attempts: row.attempts,
       id: row.id,
       key: row.key,
       value: row.value,
@@ -51,12 +55,19 @@ export class RedrivenMessages {
     }));
   }
 
-  /** Counts an attempt before it is made. `gone`: the message waits no more. */
-  async begin({ position, epoch }: OwnedPosition, number: number): Promise<number | "gone" | "fenced"> {
+  /**
+   * Counts an attempt before it is made, and gives which it is: the one that is asked for, or an earlier one where the last did not count after
+   * all. `gone`: the message waits no more. Repeated (after an answer that was lost), it changes nothing.
+   */
+  async begin(
+    { position, epoch }: OwnedPosition,
+    number: number,
+    attempt: number,
+  ): Promise<number | "gone" | "fenced"> {
     const rows = await this.#pool.query<{ attempts: number }>(
       "counting an attempt of a redriven message",
       beginStatement,
-      [position, epoch, number],
+      [position, epoch, number, attempt],
     );
     const attempts = rows[0]?.attempts ?? -1;
     return attempts < 0 ? "fenced" : attempts === 0 ? "gone" : attempts;

@@ -41,8 +41,8 @@ async function open() {
     async plant(name: string, from: string, to: string): Promise<void> {
       const [row] = await pool.query<{ text: string }>(
         "reading a function",
-        "select pg_get_functiondef(to_regproc($1)) as text",
-        [name],
+        "select pg_get_functiondef(oid) as text from pg_proc where pronamespace::regnamespace || '.' || proname = $1 and strpos(prosrc, $2) > 0",
+        [name, from],
       );
       expect(row?.text).toContain(from);
       await pool.query("planting a defect", (row?.text ?? "").replace(from, to));
@@ -88,8 +88,8 @@ async function afterATakeover({ groups, retries, owners }: Opened) {
   await retries.putOff([{ owner: lost, message: failed(7) }]);
   const { epoch } = await groups.take(lost.position, 2);
   const putOff = await retries.putOff(owners.map((owner) => ({ owner, message: failed(5) })));
-  const begun = await retries.begin([...owners, { ...lost, epoch }].map((owner) => ({ owner, offset: 7 })));
-  const again = await retries.begin(owners.map((owner) => ({ owner, offset: 5 })));
+  const begun = await retries.begin([...owners, { ...lost, epoch }].map((owner) => ({ owner, offset: 7, attempt: 2 })));
+  const again = await retries.begin(owners.map((owner) => ({ owner, offset: 5, attempt: 2 })));
   const ended = await retries.end(owners.map((owner) => ({ owner, offset: 5 })));
   return { putOff, begun, again, ended, left: (await retries.waiting(lost.position, 10)).map(({ offset }) => offset) };
 }
@@ -122,6 +122,38 @@ test("putting a message off once more says the same", async () => {
   expect(await opened.retries.putOff([entry])).toEqual(["put off"]);
   expect(await opened.retries.putOff([entry])).toEqual(["put off"]);
   expect(await opened.retries.waiting(owner.position, 10)).toHaveLength(1);
+});
+
+/** What an owner hears that asks twice for the same: the answer to the first was lost. */
+async function askTwice({ groups, retries, owners }: Opened) {
+  const [owner] = owners;
+  if (owner === undefined) throw new Error("there are three positions");
+  await retries.putOff([{ owner, message: failed(3) }]);
+  const twice = async <Answer>(ask: () => Promise<Answer>) => [await ask(), await ask()];
+  const attempts = async (attempt: number) => {
+    const answers = await twice(() => retries.begin([{ owner, offset: 3, attempt }]));
+    return answers.map(([begun]) => (typeof begun === "object" ? begun.attempt : begun));
+  };
+  const begun = [...(await attempts(2)), ...(await attempts(3))];
+  // The last one did not count after all, and this one says more than there were.
+  await retries.putOff([{ owner, message: { ...failed(3), isFirst: false, attempt: 1 } }]);
+  begun.push(...(await attempts(4)).slice(0, 1));
+  const handedOut = await twice(() => retries.handOut(owner, 8, 4));
+  const next = { ...owner, epoch: (await groups.take(owner.position, 2)).epoch };
+  handedOut.push(...(await twice(() => retries.handOut(next, 8, 4))));
+  return { begun, handedOut };
+}
+
+test("[R3][R5] an attempt counts once, although the answer to its count was lost", async () => {
+  await using opened = await open();
+  expect(await askTwice(opened)).toEqual({ begun: [2, 2, 3, 3, 2], handedOut: [4, 4, 5, 5] });
+});
+
+test("the check sees attempts that count once more when they are asked for again", async () => {
+  await using opened = await open();
+  await opened.plant("sluice.begin_all_retries", "least(a.attempt, r.attempt + 1)", "r.attempt + 1");
+  await opened.plant("sluice.hand_out", "h.epoch = p_epoch", "false");
+  expect(await askTwice(opened)).toEqual({ begun: [2, 3, 4, 5, 2], handedOut: [4, 5, 6, 7] });
 });
 
 /** What is said of a message that was done in its transaction when it is put off: for the first time, and as one that was put off before. */

@@ -36,7 +36,7 @@ export interface OwnedOffset {
   readonly offset: number;
 }
 
-/** An {@link OwnedOffset} whose message is in memory, and the attempt that begins. */
+/** An {@link OwnedOffset}, and the attempt that begins. */
 export interface OwnedAttempt extends OwnedOffset {
   readonly attempt: number;
 }
@@ -96,13 +96,16 @@ export class Retries {
     const rows = await this.#pool.query<{ number: number; outcome: "gone" | "fenced" }>(
       "counting attempts",
       countStatement,
-      [...ownedOffsets(entries), arrayLiteral(entries.map(({ attempt }) => attempt))],
+      ownedAttempts(entries),
     );
     return withExceptions<CountOutcome>("counted", entries.length, rows);
   }
 
-  /** Counts an attempt of each before it is made, and gives it, whole. `undefined` for one that is done already. One outcome for each, in order. */
-  async begin(entries: readonly OwnedOffset[]): Promise<readonly (BegunRetry | undefined | "fenced")[]> {
+  /**
+   * Counts an attempt of each before it is made, and gives it, whole; once more changes nothing. `undefined` for one that is done already. One
+   * outcome for each, in order.
+   */
+  async begin(entries: readonly OwnedAttempt[]): Promise<readonly (BegunRetry | undefined | "fenced")[]> {
     const rows = await this.#pool.query<{
       number: number;
       epoch_holds: boolean;
@@ -115,7 +118,7 @@ export class Retries {
       error: string;
       appended_ms: number;
       time_to_live_ms: number | null;
-    }>("beginning retries", beginStatement, ownedOffsets(entries));
+    }>("beginning retries", beginStatement, ownedAttempts(entries));
     const found = new Map(rows.map((row) => [row.number, row]));
     return entries.map(({ offset }, index) => {
       const row = found.get(index + 1);
@@ -230,4 +233,8 @@ function ownedOffsets(entries: readonly OwnedOffset[]): string[] {
     arrayLiteral(entries.map(({ owner }) => owner.epoch)),
     arrayLiteral(entries.map(({ offset }) => offset)),
   ];
+}
+
+function ownedAttempts(entries: readonly OwnedAttempt[]): string[] {
+  return [...ownedOffsets(entries), arrayLiteral(entries.map(({ attempt }) => attempt))];
 }

@@ -32,6 +32,7 @@ import leaseOrder from "../../migrations/0033_lease_order.sql" with { type: "tex
 import sharedFailures from "../../migrations/0034_shared_failures.sql" with { type: "text" };
 import following from "../../migrations/0035_following.sql" with { type: "text" };
 import certainFailures from "../../migrations/0036_certain_failures.sql" with { type: "text" };
+import attemptsOnce from "../../migrations/0037_attempts_once.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
 
 /** Every migration of Sluice, in the order in which they are applied. Append only: applied text never changes. */
@@ -70,4 +71,5 @@ export const migrations: readonly Migration[] = [
   defineMigration("0034_shared_failures", sharedFailures),
   defineMigration("0035_following", following),
   defineMigration("0036_certain_failures", certainFailures),
+  defineMigration("0037_attempts_once", attemptsOnce),
 ];

@@ -90,7 +90,7 @@ for (const [mode, attempts] of [
 
 test("[I16] the check sees attempts that are not counted when a message is handed over", async () => {
   await using rig = await openRig();
-  await plant(rig.sql, "sluice.hand_out", ["attempt = h.attempt + 1", "attempt = h.attempt"]);
+  await plant(rig.sql, "sluice.hand_out", ["else h.attempt + 1", "else h.attempt"]);
   const { handedOver } = await survive(rig, { POISON_ATTEMPTS: "2" });
   expect(handedOverTooOften(handedOver, 2)).toEqual(["poison was handed over 12 times, with a limit of 2"]);
 });

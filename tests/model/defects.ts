@@ -45,7 +45,7 @@ export const defects: readonly Defect[] = [
   {
     name: "retries whose attempts are not counted",
     function: "sluice.begin_all_retries",
-    changes: [["attempt = r.attempt + 1", "attempt = r.attempt"]],
+    changes: [["least(a.attempt, r.attempt + 1)", "r.attempt"]],
     commands: { send: 2, fail: 3, beginRetry: 3 },
     most: 3,
   },

@@ -101,13 +101,16 @@ export const ownerCommands = [
   ),
   command(
     "beginRetry",
-    { claim, which },
-    async (model, system, { claim: number, which }) => {
+    { claim, which, isRepeated: fc.boolean() },
+    async (model, system, { claim: number, which, isRepeated }) => {
       const claim = claimOf(model, number);
       const due = [...(claim?.position.retries ?? [])].filter(([, { dueAt }]) => dueAt === null || dueAt <= model.now);
       const [offset, retry] = pick(due, which) ?? [];
       if (claim === undefined || offset === undefined || retry === undefined) throw new NothingToDo();
-      const [begun] = await system.bench.retries.begin([{ owner: system.owner(claim), offset }]);
+      const entry = { owner: system.owner(claim), offset, attempt: retry.attempt + 1 };
+      // Its answer was lost.
+      if (isRepeated) await system.bench.retries.begin([entry]);
+      const [begun] = await system.bench.retries.begin([entry]);
       const attempt = claim.position.beginRetry(claim.epoch, offset);
       const { id, key, value } = kept(offset, retry.message);
       agree(
@@ -156,13 +159,15 @@ export const ownerCommands = [
   ),
   command(
     "beginRedriven",
-    { claim, which },
-    async (model, system, { claim: number, which }) => {
+    { claim, which, isRepeated: fc.boolean() },
+    async (model, system, { claim: number, which, isRepeated }) => {
       const claim = claimOf(model, number);
-      const offset = pick([...(claim?.position.redriven.keys() ?? [])], which);
-      if (claim === undefined || offset === undefined) throw new NothingToDo();
+      const [offset, waiting] = pick([...(claim?.position.redriven ?? [])], which) ?? [];
+      if (claim === undefined || offset === undefined || waiting === undefined) throw new NothingToDo();
       const redriven = (await system.redrivenNumber(claim, offset)) ?? -1;
-      const attempts = await system.bench.redriven.begin(system.owner(claim), redriven);
+      const begin = () => system.bench.redriven.begin(system.owner(claim), redriven, waiting.attempts + 1);
+      if (isRepeated) await begin();
+      const attempts = await begin();
       agree("beginning a redriven message", attempts, claim.position.beginRedriven(claim.epoch, offset));
     },
     anyClaim,

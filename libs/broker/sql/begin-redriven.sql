@@ -1,3 +1,3 @@
--- Counts an attempt of redriven message $3 of position $1, owned in epoch $2.
+-- Counts attempt $4 of redriven message $3 of position $1, owned in epoch $2.
 -- Locks: see sluice.begin_redriven.
-select sluice.begin_redriven($1, $2, $3) as attempts
+select sluice.begin_redriven($1, $2, $3, $4) as attempts

@@ -19,7 +19,7 @@ export class GatheredRetries {
   readonly retries: Retries;
   readonly puttingOff: GatheredCalls<OwnedPutOff, PutOffOutcome>;
   readonly counting: GatheredCalls<OwnedAttempt, CountOutcome>;
-  readonly beginning: GatheredCalls<OwnedOffset, BegunRetry | undefined | "fenced">;
+  readonly beginning: GatheredCalls<OwnedAttempt, BegunRetry | undefined | "fenced">;
   readonly ending: GatheredCalls<OwnedOffset, "over" | "fenced">;
 
   constructor(retries: Retries) {

@@ -34,7 +34,10 @@ export class PutOffMessages {
     task.isPutOff = true;
     task.isAlone = true;
     this.#drop(task);
-    if (message !== undefined) task.error = message.error;
+    if (message !== undefined) {
+      task.attempt = message.attempt;
+      task.error = message.error;
+    }
     const characters = charactersOf(message);
     if (this.#characters + characters > mostCharacters) return;
     task.putOff = message;
@@ -78,7 +81,7 @@ export class PutOffMessages {
   }
 
   async #read(task: Task): Promise<Outcome | undefined> {
-    const begun = await this.#keeper.begin(task.offset);
+    const begun = await this.#keeper.begin(task.offset, task.attempt + 1);
     if (begun === undefined) return { kind: "done" };
     if (begun === "fenced" || begun === "stopped") return fenced;
     this.add(task, { message: begun, attempt: begun.attempt - 1, error: begun.error });

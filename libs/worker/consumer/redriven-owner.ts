@@ -12,11 +12,14 @@ export class RedrivenTask implements KeyedTask {
   readonly number: number;
   readonly key: string | null;
   readonly batch: ReadBatch;
+  /** How often it was handed over. */
+  attempts: number;
 
   constructor(message: RedrivenMessage) {
     this.number = message.number;
     this.key = message.key;
     this.batch = keptBatch(message);
+    this.attempts = message.attempts;
   }
 }
 

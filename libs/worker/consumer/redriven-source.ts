@@ -143,10 +143,12 @@ export class RedrivenSource {
 
   async #attempt(task: RedrivenTask): Promise<Next> {
     const { redriven } = this.#context;
-    const attempt = await this.#insist("counting an attempt", () => redriven.begin(this.#home, task.number));
+    const next = task.attempts + 1;
+    const attempt = await this.#insist("counting an attempt", () => redriven.begin(this.#home, task.number, next));
     if (attempt === "stopped") return "give-up";
     if (attempt === "gone") return "over";
     if (attempt === "fenced") return this.#fenced();
+    task.attempts = attempt;
     const owner = new RedrivenOwner(this.#home, task.number, async () => {
       if ((await redriven.done(this.#home, task.number)) !== "fenced") return;
       this.#home.fence();
@@ -172,7 +174,10 @@ export class RedrivenSource {
     const measure = measureOf(failure, place);
     if (measure.kind === "again") {
       const uncount = () => redriven.uncount(this.#home, task.number, attempt);
-      if (!measure.counts) await this.#insist("giving a redriven message back", uncount);
+      if (!measure.counts) {
+        await this.#insist("giving a redriven message back", uncount);
+        task.attempts = attempt - 1;
+      }
       return { delayMs: measure.delayMs };
     }
     // Whoever handed it over again is not to find the partition paused.

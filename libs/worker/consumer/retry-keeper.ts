@@ -52,9 +52,9 @@ export class RetryKeeper {
   }
 
   /** Counts an attempt of any other before it is made, and gives it; `undefined` when the message is done already. */
-  begin(offset: number): Promise<BegunRetry | undefined | "fenced" | "stopped"> {
+  begin(offset: number, attempt: number): Promise<BegunRetry | undefined | "fenced" | "stopped"> {
     const { owner } = this.#context;
-    return this.#insist("beginning a retry", ({ beginning }) => beginning.add({ owner, offset }));
+    return this.#insist("beginning a retry", ({ beginning }) => beginning.add({ owner, offset, attempt }));
   }
 
   /** Forgets a message that is over. */

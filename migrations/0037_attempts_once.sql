@@ -64,3 +64,50 @@ begin
   returning h.attempt into v_attempt;
   return v_attempt;
 end $$;
+
+-- As before. What a member takes again that was in its own hand when its time ran out does not count: the answer to its claim was lost.
+-- Locks: the rows; those that another has are passed over.
+create or replace function sluice.claim_retries(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
+returns table ("position" integer, "offset" bigint, attempt integer, claim bigint) language sql
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+  with found as (
+    select f.position, f."offset" from unnest(p_positions) as p(position)
+    cross join lateral (
+      select r.position, r."offset", r.due from sluice.shared_retry r
+      -- (A subquery, because the index cannot be searched for a clock that goes on.)
+      where r.position = p.position and r.due <= (select clock_timestamp())
+        and (r.member is null or (r.member <> p_member and r.member not in (select sluice.live_members()))
+          or sluice.has_run_out(r.lease_until, r.member, p_member, p_lease_ms))
+      order by r.due limit p_most) f
+    order by f.due limit p_most),
+  due as (
+    select r.position, r."offset" from found f
+    join sluice.shared_retry r on r.position = f.position and r."offset" = f."offset"
+    -- Another may have been quicker.
+    where r.member is null or (r.member <> p_member and r.member not in (select sluice.live_members()))
+      or sluice.has_run_out(r.lease_until, r.member, p_member, p_lease_ms)
+    for update of r skip locked)
+  update sluice.shared_retry r set attempt = r.attempt + case when r.member = p_member then 0 else 1 end,
+    claim = nextval('sluice.claim_number'), member = p_member,
+    lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
+  from due where r.position = due.position and r."offset" = due."offset"
+  returning r.position, r."offset", r.attempt, r.claim
+$$;
+
+-- The same for redriven messages. Here, too, who asks is alive: nothing is taken from its own hand before its time has run out.
+-- Locks: the rows; those that another has are passed over.
+create or replace function sluice.claim_redriven(p_member integer, p_positions integer[], p_most integer, p_lease_ms bigint)
+returns setof sluice.redriven language sql as $$
+  with due as (
+    select r.position, r.redriven from sluice.redriven r
+    where r.position = any (p_positions) and r.due <= clock_timestamp()
+      and (r.member is null or (r.member <> p_member and r.member not in (select sluice.live_members()))
+        or sluice.has_run_out(r.lease_until, r.member, p_member, p_lease_ms))
+    order by r.due, r."offset" limit p_most for update skip locked)
+  update sluice.redriven r set attempts = r.attempts + case when r.member = p_member then 0 else 1 end,
+    claim = nextval('sluice.claim_number'), member = p_member,
+    lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
+  from due where r.position = due.position and r.redriven = due.redriven
+  returning r.*
+$$;

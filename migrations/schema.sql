@@ -1636,10 +1636,11 @@ AS $function$
   with due as (
     select r.position, r.redriven from sluice.redriven r
     where r.position = any (p_positions) and r.due <= clock_timestamp()
-      and (r.member is null or r.member not in (select sluice.live_members())
+      and (r.member is null or (r.member <> p_member and r.member not in (select sluice.live_members()))
         or sluice.has_run_out(r.lease_until, r.member, p_member, p_lease_ms))
     order by r.due, r."offset" limit p_most for update skip locked)
-  update sluice.redriven r set attempts = r.attempts + 1, claim = nextval('sluice.claim_number'), member = p_member,
+  update sluice.redriven r set attempts = r.attempts + case when r.member = p_member then 0 else 1 end,
+    claim = nextval('sluice.claim_number'), member = p_member,
     lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
   from due where r.position = due.position and r.redriven = due.redriven
   returning r.*
@@ -1671,7 +1672,8 @@ AS $function$
     where r.member is null or (r.member <> p_member and r.member not in (select sluice.live_members()))
       or sluice.has_run_out(r.lease_until, r.member, p_member, p_lease_ms)
     for update of r skip locked)
-  update sluice.shared_retry r set attempt = r.attempt + 1, claim = nextval('sluice.claim_number'), member = p_member,
+  update sluice.shared_retry r set attempt = r.attempt + case when r.member = p_member then 0 else 1 end,
+    claim = nextval('sluice.claim_number'), member = p_member,
     lease_until = clock_timestamp() + make_interval(secs => p_lease_ms::double precision / 1000)
   from due where r.position = due.position and r."offset" = due."offset"
   returning r.position, r."offset", r.attempt, r.claim

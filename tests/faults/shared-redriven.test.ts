@@ -1,5 +1,12 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { DeadLetters, Groups, registerConsumer, SharedRedriven } from "@sluice/broker";
+import {
+  type ClaimedMessages,
+  DeadLetters,
+  Groups,
+  registerConsumer,
+  SharedRedriven,
+  SharedRetries,
+} from "@sluice/broker";
 import { consumer, fixed, type HandlerContext } from "@sluice/contract";
 import { eventually, History } from "@sluice/testkit";
 import { sql as text } from "drizzle-orm";
@@ -154,6 +161,28 @@ test("[R5][I15] the check sees a redriven message that is claimed by being delet
   await dead.letters.redriveGroup("sharers");
   await new SharedRedriven(rig.pool(), 15_000).claim(1, [1], 10);
   expect((await inexact(rig.sql)).length).toBe(6);
+});
+
+/** Which attempts a member's claims are, and another's after them, where the answers to the first two are lost. */
+async function attemptsOfClaims(messages: ClaimedMessages, sql: postgres.Sql, table: string): Promise<number[]> {
+  const attempts: number[] = [];
+  for (const member of [1, 1, 2]) {
+    const [taken] = await messages.claim(member, [1], 10);
+    attempts.push(taken?.attempt ?? Number.NaN);
+    expect(await messages.claim(member, [1], 10)).toEqual([]);
+    await sql.unsafe(`update ${table} set lease_until = clock_timestamp() - interval '1 minute'`);
+  }
+  return attempts;
+}
+
+test("[R3][R5] a claim whose answer was lost counts no attempt when its member takes the message again", async () => {
+  await using rig = await openRig();
+  const { letters } = await allDead(rig, 1);
+  await letters.redriveGroup("sharers");
+  await rig.sql`insert into sluice.shared_retry (position, "offset", attempt, due, error) values (1, 0, 1, now(), 'no')`;
+  const [redriven, retries] = [new SharedRedriven(rig.pool(), 15_000), new SharedRetries(rig.pool(), 15_000)];
+  expect(await attemptsOfClaims(redriven, rig.sql, "sluice.redriven")).toEqual([1, 1, 2]);
+  expect(await attemptsOfClaims(retries, rig.sql, "sluice.shared_retry")).toEqual([2, 2, 3]);
 });
 
 test("[R5][I12] whose claim was taken over neither settles, renews nor buries a redriven message", async () => {

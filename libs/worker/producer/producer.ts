@@ -260,8 +260,8 @@ export class Producer {
     options: SendOptions,
   ): Promise<SendResult[]> {
     this.#checkOpen();
-    const producer = await this.openTopic(topic);
-    await this.#checkGroup(producer, options);
+    const producer = this.#topics.get(topic) ?? (await this.openTopic(topic));
+    if (options.requireGroup === true) await this.#checkGroup(producer, options);
     const records = values.map((value) => encodeRecord(topic, value, options));
     const partitions = producer.pickPartitions(records, options.partition);
     const now = performance.now();
@@ -269,6 +269,8 @@ export class Producer {
     const entry = { topic: producer.entry.number, messages: waitingMessages(records, partitions), ring };
     const numbers = await keepInOutbox(transaction, `sending to topic ${topic.name}`, entry);
     if (ring) this.#outboxRungAt = now;
+    const { logger } = this.#context;
+    const isLogged = logger.isEnabled("debug");
     return numbers.map((number, index) => {
       const result: SendResult = {
         status: "queued",
@@ -277,7 +279,7 @@ export class Producer {
         offset: null,
         id: `o-${number}`,
       };
-      this.#context.logger.log("debug", "queued in a transaction", { ...result, key: records[index]?.key });
+      if (isLogged) logger.log("debug", "queued in a transaction", { ...result, key: records[index]?.key });
       return result;
     });
   }

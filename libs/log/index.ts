@@ -18,3 +18,4 @@ export type {
 } from "./log.ts";
 export { PostgresLog } from "./postgres-log.ts";
 export { nextProducerNumber } from "./producer-number.ts";
+export { readerSettings } from "./segment-reader.ts";

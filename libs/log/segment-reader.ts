@@ -19,6 +19,19 @@ const defaultMaxCharacters = 1_048_576;
 /** A read of what comes next takes no more than this many batches, each a megabyte at most; more is for an ordinary one. */
 const nextMaxBatches = 8;
 
+/**
+ * For connections that read the log: one plan, by the primary key, whatever the statistics say. Left to itself the server plans each read of
+ * a long segment anew, which takes four times as long as the read, and reads a segment that has grown fast from end to end until it is analyzed.
+ */
+export const readerSettings = {
+  plan_cache_mode: "force_generic_plan",
+  enable_seqscan: "off",
+  enable_bitmapscan: "off",
+  enable_sort: "off",
+  // What is avoided counts as so expensive, before Postgres 18, that compiling it would seem worth while.
+  jit: "off",
+} as const;
+
 interface Segment {
   readonly number: number;
   readonly starts: readonly number[];

@@ -25,7 +25,7 @@ import {
   problemsError,
   systemClock,
 } from "@sluice/kernel";
-import { type Log, PostgresLog } from "@sluice/log";
+import { type Log, PostgresLog, readerSettings } from "@sluice/log";
 import { callInTransaction, checkServer, Pool, type Route, Silence, type UserTransaction } from "@sluice/store";
 import {
   type DelayOptions,
@@ -225,8 +225,9 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
   const route = await openRoute(url, options.sessionUrl, applicationName, logger);
   const { sessionUrl } = route;
   const silence = new Silence(url, { ...route, applicationName });
-  const open = (connections: number) => new Pool(url, { ...route, connections, applicationName, silence });
-  const [pool, readers, scanners] = [open(options.connections ?? 6), open(1), open(2)];
+  const open = (connections: number, settings = {}) =>
+    new Pool(url, { ...route, connections, applicationName, silence, settings });
+  const [pool, readers, scanners] = [open(options.connections ?? 6), open(1, readerSettings), open(2)];
   const appenders = Array.from({ length: appendConnections }, () => open(1));
   try {
     await checkServer(pool);

@@ -23,6 +23,8 @@ export interface PoolOptions {
   readonly isPooled?: boolean;
   /** Whether nothing stands between it and the server, which then takes settings at connecting. Default false. */
   readonly isDirect?: boolean;
+  /** Settings of the server for its connections, where {@link isDirect} says that it takes them. Default: none. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** What tells when calls are never answered, shared by all connections of a process to the database. Default: its own. */
   readonly silence?: Silence;
   /** Where {@link Pool.alone} connects. Default: where the pool does, unless that is pooled. */
@@ -154,7 +156,7 @@ export class Pool {
       ...(this.#options.isPooled === true ? { prepare: false } : {}),
       connection: {
         application_name: this.#options.applicationName,
-        ...(this.#options.isDirect === true ? keepAlive : {}),
+        ...(this.#options.isDirect === true ? { ...keepAlive, ...this.#options.settings } : {}),
       },
     });
   }

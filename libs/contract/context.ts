@@ -28,7 +28,7 @@ export interface RetryOptions {
 export interface HandlerContext<Value, Reply = never> extends ConsumedRecord<Value> {
   /** The group on whose behalf this runs. */
   readonly group: string;
-  /** 1 the first time this process hands the message over, then one more each time. */
+  /** Which time it is that the message is handed over, from 1 on: counted for the group, whichever process did it. */
   readonly attempt: number;
   /** The verb that was called; `undefined` while none was. */
   readonly verb: Verb | undefined;

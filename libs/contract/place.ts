@@ -1,3 +1,5 @@
+import { limits } from "@sluice/kernel";
+
 /**
  * A place in a topic, in each of its partitions: the beginning of what is kept, the end, an offset, or the first message that
  * was appended at a time or later (the database's clock; to be exact, the first whose batch was).
@@ -6,9 +8,6 @@
  * consumer(signups, { group: "report", start: { time: "2026-01-31T00:00:00Z" }, handler })
  */
 export type Place = "earliest" | "latest" | { readonly offset: number } | { readonly time: Date | string | number };
-
-/** The last moment of the year 9999: what comes later has another spelling. */
-const lastMs = 253_402_300_799_999;
 
 /** A place as the database's functions read it; `undefined` for what is none. */
 export function placeText(place: Place): string | undefined {
@@ -23,5 +22,5 @@ export function placeText(place: Place): string | undefined {
 /** A time in milliseconds since 1970; `undefined` for what is none, or lies outside the years 1970 to 9999. */
 export function timeMs(time: Date | string | number): number | undefined {
   const ms = typeof time === "number" ? time : time instanceof Date ? time.getTime() : Date.parse(String(time));
-  return Number.isFinite(ms) && ms >= 0 && ms <= lastMs ? ms : undefined;
+  return Number.isFinite(ms) && ms >= 0 && ms <= limits.lastTimeMs ? ms : undefined;
 }

@@ -45,7 +45,7 @@ export interface RecordOptions extends MessageGuardOptions, MessagePriorityOptio
   readonly headers?: Headers;
   /** The same as the header `tag`. */
   readonly tag?: string;
-  /** Milliseconds since 1970 for {@link ConsumedRecord.timestamp}; default the database's clock at the append. */
+  /** Milliseconds since 1970, in the years 1 to 9999, for {@link ConsumedRecord.timestamp}; default the database's clock at the append. */
   readonly timestamp?: number;
 }
 

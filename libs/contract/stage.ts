@@ -8,7 +8,7 @@ import type { AnyTopic, Topic, ValueOf } from "./topic.ts";
 export interface StageInput<Value> extends ConsumedRecord<Value> {
   /** The group on whose behalf this runs. */
   readonly group: string;
-  /** 1 the first time this process hands the message over by itself, then one more each time. */
+  /** Which time it is that the message is handed over by itself, from 1 on: counted for the stage, whichever process did it. */
   readonly attempt: number;
   /** Aborted when the process must stop before map is done, or when its partition has another owner. */
   readonly signal: AbortSignal;

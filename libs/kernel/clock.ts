@@ -6,11 +6,21 @@ export interface Clock {
   after(delayMs: number, callback: () => void): () => void;
 }
 
+/** The longest that a timer of JavaScript waits, 24.8 days; asked for more, it does not wait at all. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /** The machine's clock and timers. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(delayMs, callback) {
-    const timer = setTimeout(callback, delayMs);
+    let timer: ReturnType<typeof setTimeout>;
+    const wait = (leftMs: number) => {
+      timer =
+        leftMs <= longestTimerMs
+          ? setTimeout(callback, leftMs)
+          : setTimeout(() => wait(leftMs - longestTimerMs), longestTimerMs);
+    };
+    wait(delayMs);
     return () => clearTimeout(timer);
   },
 };

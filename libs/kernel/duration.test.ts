@@ -27,3 +27,9 @@ test("what is no duration is refused", () => {
   ];
   expect(others.map(parseDurationMs)).toEqual(others.map(() => undefined));
 });
+
+test("a duration is 100 years long at most", () => {
+  const longest = 36_525 * 86_400_000;
+  const durations = [longest, "36525d", longest + 1, "36526d", "6000w", Number.MAX_VALUE, `${"9".repeat(400)}w`];
+  expect(durations.map(parseDurationMs)).toEqual([longest, longest, ...Array(5).fill(undefined)]);
+});

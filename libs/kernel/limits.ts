@@ -2,6 +2,11 @@
 export const limits = {
   /** Characters of a topic's name: the name of its view is an SQL identifier, which Postgres cuts at 63 bytes. */
   topicNameCharacters: 63,
+  /** The first and the last time that is one, in milliseconds since 1970: the years 1 to 9999. */
+  firstTimeMs: -62_135_596_800_000,
+  lastTimeMs: 253_402_300_799_999,
+  /** The longest lease of an app, in milliseconds: one day. */
+  leaseMs: 86_400_000,
   /** Characters of an app's name. */
   appNameCharacters: 120,
   /** Characters of a group's name. */

@@ -1,3 +1,5 @@
+import { systemClock } from "./clock.ts";
+
 /** A promise with its resolvers beside it, for whoever completes it elsewhere. */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
@@ -33,9 +35,9 @@ export class Signal {
       return Promise.resolve();
     }
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.raise(), timeoutMs);
+      const cancel = systemClock.after(timeoutMs, () => this.raise());
       this.#waiter = () => {
-        clearTimeout(timer);
+        cancel();
         this.#raised = false;
         resolve();
       };

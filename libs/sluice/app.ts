@@ -271,6 +271,7 @@ function appProblems(options: AppOptions): Problem[] {
   for (const name of ["lease", "heartbeat", "drain", "poll"] as const)
     require(timingMs(options, name) > 0, name, 'must be a duration above zero, such as "3s"');
   const [leaseMs, heartbeatMs] = [timingMs(options, "lease"), timingMs(options, "heartbeat")];
+  require(leaseMs <= limits.leaseMs, "lease", "must be a day at most");
   require(heartbeatMs * 2 <=
     leaseMs, "lease", `is ${leaseMs} ms; it must be at least twice the heartbeat of ${heartbeatMs} ms`);
   const use = middlewareProblem(options.use);

@@ -6,14 +6,15 @@ import {
   MemberAdministration,
   recallDelayed,
 } from "@sluice/broker";
-import type {
-  AnyTopic,
-  ConsumedRecord,
-  HalfMessage,
-  PrepareOptions,
-  RequestOptions,
-  SendResult,
-  Topic,
+import {
+  type AnyTopic,
+  type ConsumedRecord,
+  type HalfMessage,
+  isUnstorable,
+  type PrepareOptions,
+  type RequestOptions,
+  type SendResult,
+  type Topic,
 } from "@sluice/contract";
 import {
   type Clock,
@@ -26,7 +27,15 @@ import {
   systemClock,
 } from "@sluice/kernel";
 import { type Log, PostgresLog, readerSettings } from "@sluice/log";
-import { callInTransaction, checkServer, Pool, type Route, Silence, type UserTransaction } from "@sluice/store";
+import {
+  callInTransaction,
+  checkServer,
+  isDatabaseUrl,
+  Pool,
+  type Route,
+  Silence,
+  type UserTransaction,
+} from "@sluice/store";
 import {
   type DelayOptions,
   halfOf,
@@ -312,6 +321,19 @@ function connectProblems(options: ConnectOptions, url: string | undefined): Prob
     if (!holds) problems.push({ path, message });
   };
   require(url !== undefined && url !== "", "url", "is missing, and the environment has no DATABASE_URL");
+  const sessionUrl = options.sessionUrl ?? (process.env["SLUICE_SESSION_URL"] || undefined);
+  for (const [path, given] of [
+    [options.url === undefined ? "DATABASE_URL" : "url", url || undefined],
+    [options.sessionUrl === undefined ? "SLUICE_SESSION_URL" : "sessionUrl", sessionUrl],
+  ] as const) {
+    const isOne = given === undefined || (typeof given === "string" && isDatabaseUrl(given));
+    require(isOne, path, "must be a URL such as postgres://user:password@host:5432/database");
+  }
+  const { name: shown } = options;
+  require(shown === undefined ||
+    (typeof shown === "string" &&
+      shown.length >= 1 &&
+      !isUnstorable(shown)), "name", "must be a text without NUL characters and lone surrogates");
   for (const name of ["maxBufferedRecords", "maxBufferedCharacters", "connections"] as const) {
     const count = options[name];
     require(count === undefined || (Number.isInteger(count) && count >= 1), name, "must be a whole number above zero");

@@ -13,16 +13,21 @@ export const keepAlive = {
   tcp_user_timeout: 10_000,
 } as const;
 
+/** Whether a client can be made of it. */
+export function isDatabaseUrl(url: string): boolean {
+  return /^postgres(ql)?:\/\//.test(url) && URL.canParse(hostsOf(url).first);
+}
+
 /**
  * A postgres.js client as Sluice wants it: no type look-up at connect (nothing here needs it), notices dropped, a bounded
  * wait for the connection; of several hosts in the URL the one that writes. A URL that does not parse is INVALID_OPTIONS.
  */
 export function connectClient(url: string, options: postgres.Options<Record<string, never>>): postgres.Sql {
   const { hosts, first } = hostsOf(url);
-  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(first)) {
+  if (!isDatabaseUrl(url)) {
     throw new SluiceError(
       "INVALID_OPTIONS",
-      "DATABASE_URL is not a URL such as postgres://user:password@host:5432/database",
+      "the database's URL is not one such as postgres://user:password@host:5432/database",
     );
   }
   return postgres(first, {

@@ -59,7 +59,9 @@ export function openFolder(requested: string | undefined, onLog: (line: string) 
 }
 
 function reachable(wanted: string, account: Account | undefined, onLog: (line: string) => void): string {
-  if (account === undefined || canEnter(account, dirname(wanted))) return wanted;
+  // One that is there and empty becomes the account's own; one with something in it stays as it is.
+  const isTaken = existsSync(wanted) && readdirSync(wanted).length > 0;
+  if (account === undefined || canEnter(account, isTaken ? wanted : dirname(wanted))) return wanted;
   const hash = createHash("sha256").update(wanted).digest("hex").slice(0, 16);
   const fallback = join(fallbackForRoot, hash);
   onLog(`${wanted} cannot be reached by the user ${account.name}, whom Postgres runs as: the data is in ${fallback}`);
@@ -67,7 +69,10 @@ function reachable(wanted: string, account: Account | undefined, onLog: (line: s
 }
 
 function makeFolder(path: string, account: Account | undefined): void {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    if (account !== undefined && readdirSync(path).length === 0) makeOwn(path, account, 0o700);
+    return;
+  }
   const first = mkdirSync(path, { recursive: true, mode: 0o755 });
   if (account === undefined) {
     chmodSync(path, 0o700);

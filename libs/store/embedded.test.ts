@@ -1,7 +1,16 @@
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -303,6 +312,15 @@ test("the data directory of another Postgres is refused", async () => {
   mkdirSync(dataDirectory);
   writeFileSync(join(dataDirectory, "PG_VERSION"), "18\n");
   expect(await refusalOf(startEmbedded({ dataDirectory }))).toContain("data directory of another Postgres");
+});
+
+// Only root runs Postgres as somebody else.
+test.skipIf(!isRoot)("an empty folder of root's own becomes that of the user that Postgres runs as", async () => {
+  const dataDirectory = newFolder();
+  mkdirSync(dataDirectory, { mode: 0o700 });
+  await using server = await startEmbedded({ dataDirectory });
+  expect(server.dataDirectory).toBe(realpathSync(dataDirectory));
+  expect(await query(server.url, "select 1 as one")).toEqual([{ one: 1 }]);
 });
 
 // Only root runs Postgres as somebody else, who cannot enter root's closed folders.

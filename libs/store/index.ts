@@ -1,3 +1,4 @@
+export { isDatabaseUrl } from "./client.ts";
 export { withDeadline } from "./deadline.ts";
 export { callInTransaction, runInTransaction, type UserTransaction } from "./executor.ts";
 export { type Attend, type GuardedTransaction, guardTransactions } from "./guarded-transactions.ts";

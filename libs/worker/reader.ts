@@ -1,5 +1,5 @@
 import { type ConsumedRecord, parseFilter, type Topic, timeMs } from "@sluice/contract";
-import { SluiceError } from "@sluice/kernel";
+import { type Problem, problemsError, SluiceError } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { BatchRecord } from "./batch-record.ts";
 
@@ -31,6 +31,8 @@ export async function* readPartition<Value>(
 ): AsyncGenerator<readonly ConsumedRecord<Value>[], void, void> {
   const filter = options.filter === undefined ? {} : { filter: parseFilter(options.filter) };
   const read = (at: number) => log.read({ topic: entry, partition: options.partition, from: at, ...filter });
+  const problems = problemsOf(entry, options);
+  if (problems.length > 0) throw problemsError("INVALID_OPTIONS", `topic ${topic.name} was not read:`, problems);
   let from = await offsetOf(log, entry, options.partition, "from", options.from ?? 0);
   // Without a bound of the caller's: up to the end as it is now, so that reading a busy partition ends.
   const to =
@@ -54,6 +56,19 @@ export async function* readPartition<Value>(
   } finally {
     await reading?.catch(() => undefined);
   }
+}
+
+function problemsOf({ partitions }: TopicEntry, { partition, from = 0, to = 0 }: ReadOptions): Problem[] {
+  const problems: Problem[] = [];
+  if (!Number.isInteger(partition) || partition < 0 || partition >= partitions) {
+    problems.push({ path: "partition", message: `must be from 0 to ${partitions - 1}, not ${partition}` });
+  }
+  for (const [path, place] of Object.entries({ from, to })) {
+    if (typeof place === "number" && (!Number.isSafeInteger(place) || place < 0)) {
+      problems.push({ path, message: `must be an offset from 0 on, or a time, not ${place}` });
+    }
+  }
+  return problems;
 }
 
 function recordsOf<Value>(

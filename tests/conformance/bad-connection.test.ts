@@ -97,6 +97,16 @@ test("a connection string that is no URL", { timeout: 60_000 }, async () => {
   await refused("host=localhost password=s3cret", "INVALID_OPTIONS");
 });
 
+test("each option of a connection that means nothing is named, and nothing is asked of any server", async () => {
+  const wrong = { url: "foo", sessionUrl: "https://example.invalid/x", name: "a\0b", maxBlock: "101y" as "1d" };
+  const names = (error: unknown) =>
+    (isSluiceError(error, "INVALID_OPTIONS") ? error.problems : []).map(({ path }) => path);
+  await assert.rejects(connect(wrong), (error) => {
+    assert.deepEqual(names(error).sort(), ["maxBlock", "name", "sessionUrl", "url"]);
+    return true;
+  });
+});
+
 test("a connection string that is a URL of something else", { timeout: 60_000 }, async () => {
   await refused("https://ada:s3cret@example.invalid/x", "INVALID_OPTIONS");
 });

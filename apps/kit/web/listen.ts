@@ -20,14 +20,14 @@ const cutAtBytes = 256 * 1_024 * 1_024;
 /**
  * Serves.
  *
- * Fails with {@link StartError} when the port that was asked for is taken or may not be used.
+ * Fails with {@link StartError} when the host is none of this machine, or the port that was asked for is taken or may not be used.
  */
 export function listen(options: ListenOptions, fetch: (request: Request) => Response | Promise<Response>): WebServer {
   const { host, port } = options;
   const serve = (wanted: number) => Bun.serve({ port: wanted, hostname: host, fetch, maxRequestBodySize: cutAtBytes });
-  const server = port === undefined ? serveAtFreePort(serve) : serveAt(port, serve);
+  const server = port === undefined ? serveAtFreePort(host, serve) : serveAt(host, port, serve);
   return {
-    url: `http://${host === "0.0.0.0" ? "127.0.0.1" : host}:${server.port}`,
+    url: `http://${reachedAt(host)}:${server.port}`,
     async close() {
       const cut = setTimeout(() => server.stop(true), 2_000);
       await server.stop();
@@ -38,21 +38,35 @@ export function listen(options: ListenOptions, fetch: (request: Request) => Resp
 
 type Serve = (port: number) => ReturnType<typeof Bun.serve>;
 
-function serveAt(port: number, serve: Serve): ReturnType<Serve> {
+/** Where whoever is on this machine finds it. */
+function reachedAt(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  if (host === "::") return "[::1]";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function serveAt(host: string, port: number, serve: Serve): ReturnType<Serve> {
   try {
     return serve(port);
   } catch (error) {
-    const isTaken = (error as { code?: unknown }).code === "EADDRINUSE";
-    const reason = isTaken ? "is taken by another program" : `cannot be used (${(error as Error).message})`;
-    throw new StartError(`port ${port} ${reason}; set PORT to another one, or leave it unset`, 69, { cause: error });
+    const reason = isTaken(error)
+      ? "is taken by another program"
+      : `of ${host} cannot be used (${(error as Error).message})`;
+    const hint = "set PORT to another one, or leave it unset, and HOST to an address of this machine";
+    throw new StartError(`port ${port} ${reason}; ${hint}`, 69, { cause: error });
   }
 }
 
-function serveAtFreePort(serve: Serve): ReturnType<Serve> {
+function serveAtFreePort(host: string, serve: Serve): ReturnType<Serve> {
   try {
     return serve(3_000);
   } catch (error) {
-    if ((error as { code?: unknown }).code === "EADDRINUSE") return serve(0);
-    throw error;
+    if (isTaken(error)) return serve(0);
+    const reason = `HOST ${JSON.stringify(host)} cannot be listened on (${(error as Error).message})`;
+    throw new StartError(`${reason}; set it to an address of this machine, or leave it unset`, 64, { cause: error });
   }
+}
+
+function isTaken(error: unknown): boolean {
+  return (error as { code?: unknown }).code === "EADDRINUSE";
 }

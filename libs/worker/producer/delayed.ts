@@ -2,6 +2,7 @@ import { type DelayedMessages, insertDelayed } from "@sluice/broker";
 import {
   type Duration,
   isSluiceError,
+  limits,
   type Problem,
   parseDurationMs,
   problemsError,
@@ -21,9 +22,6 @@ export interface DelayOptions {
   readonly deliverAt?: Date | number;
 }
 
-/** The last millisecond of the year 9999. */
-const lastMs = 253_402_300_799_999;
-
 /**
  * When a message is due: at a time, or from the insert on. `undefined` when it is not delayed. Fails with INVALID_OPTIONS
  * and every problem at once; nothing was sent then.
@@ -38,11 +36,11 @@ export function dueOf(
     problems.push({ path: "delay", message: "and deliverAt exclude each other" });
   }
   const delayMs = delay === undefined ? null : (parseDurationMs(delay) ?? Number.NaN);
-  if (delayMs !== null && !(Date.now() + delayMs <= lastMs)) {
+  if (delayMs !== null && !(Date.now() + delayMs <= limits.lastTimeMs)) {
     problems.push({ path: "delay", message: 'must be a duration such as "90s" that ends before the year 10000' });
   }
   const dueMs = deliverAt === undefined ? null : timeOf(deliverAt);
-  if (dueMs !== null && !(dueMs <= lastMs)) {
+  if (dueMs !== null && !(dueMs <= limits.lastTimeMs)) {
     problems.push({ path: "deliverAt", message: "must be a Date or milliseconds since 1970, before the year 10000" });
   }
   if (problems.length > 0) {

@@ -96,8 +96,9 @@ function encodeAttributes(topic: AnyTopic, options: RecordOptions): string | nul
   if (options.timeToLive !== undefined && (timeToLive ?? 0) <= 0) {
     problems.push({ path: "timeToLive", message: 'must be a duration above zero, such as "1h"' });
   }
-  if (timestamp !== undefined && !Number.isSafeInteger(timestamp)) {
-    problems.push({ path: "timestamp", message: "must be whole milliseconds since 1970" });
+  // (One that the database cannot show would fail every query of the topic, and every failure of its handler.)
+  if (timestamp !== undefined && !isTime(timestamp)) {
+    problems.push({ path: "timestamp", message: "must be whole milliseconds since 1970, in the years 1 to 9999" });
   }
   for (const [name, header] of Object.entries(headers ?? {})) {
     if (typeof header !== "string") problems.push({ path: `headers.${name}`, message: "must be a string" });
@@ -110,6 +111,10 @@ function encodeAttributes(topic: AnyTopic, options: RecordOptions): string | nul
   const bytes = Buffer.byteLength(text);
   if (bytes > limits.headersBytes) throw tooLarge(topic, "headers", bytes, limits.headersBytes);
   return text;
+}
+
+function isTime(ms: unknown): boolean {
+  return Number.isInteger(ms) && (ms as number) >= limits.firstTimeMs && (ms as number) <= limits.lastTimeMs;
 }
 
 function refuse(topic: AnyTopic, problems: readonly Problem[]): SluiceError {

@@ -1,12 +1,14 @@
 import { type Doorbell, keepInOutbox, messagesJson, requireGroup, type WaitingMessage } from "@sluice/broker";
 import type { Acks, AnyTopic, RecordOptions, SendResult, Topic } from "@sluice/contract";
-import { type Clock, type Deferred, deferred, type Logger, SluiceError, toError } from "@sluice/kernel";
+import { type Clock, type Logger, problemsError, SluiceError, toError } from "@sluice/kernel";
 import { type Log, nextProducerNumber, openTopic } from "@sluice/log";
 import type { Pool, UserTransaction } from "@sluice/store";
 import { BatchCompletion, CallbackCompletion, SingleCompletion } from "./completions.ts";
 import { type DelayOptions, dueOf, keepDelayed } from "./delayed.ts";
 import { type EncodedRecord, encodeRecord, withMessageId } from "./encode.ts";
+import { Entrance } from "./entrance.ts";
 import { GuardedProducer, isGuarded } from "./guarded-producer.ts";
+import { bufferFull, producerClosed, Room } from "./room.ts";
 import { type FlushContext, TopicProducer } from "./topic-producer.ts";
 
 /** Bounds of a producer. */
@@ -31,7 +33,7 @@ export interface SendOptions extends RecordOptions, DelayOptions {
   readonly tx?: UserTransaction;
   /**
    * Fail with NO_GROUP, and write nothing, when no group consumes the topic. Default false: messages wait for whoever comes.
-   * The database is asked each time, before it is sent: one more round trip, so a send that is not awaited may be overtaken.
+   * The database is asked each time, before it is sent: one more round trip, and what this producer sends to the topic meanwhile waits behind it.
    */
   readonly requireGroup?: boolean;
 }
@@ -59,10 +61,9 @@ export class Producer {
   readonly #number: number;
   readonly #topics = new Map<AnyTopic, TopicProducer>();
   readonly #opening = new Map<AnyTopic, Promise<TopicProducer>>();
-  readonly #room: Deferred<void>[] = [];
+  readonly #entrance = new Entrance();
+  readonly #room: Room;
   #sequence = 0;
-  #bufferedRecords = 0;
-  #bufferedCharacters = 0;
   #outboxRungAt = Number.NEGATIVE_INFINITY;
   #delayRungAt = Number.NEGATIVE_INFINITY;
   #closed = false;
@@ -71,6 +72,7 @@ export class Producer {
     this.#context = context;
     this.#options = options;
     this.#number = number;
+    this.#room = new Room(context.clock, options);
     this.#flushContext = {
       ...context,
       producer: number,
@@ -79,7 +81,7 @@ export class Producer {
         this.#sequence += count;
         return first;
       },
-      onSettled: (records, characters) => this.#release(records, characters),
+      onSettled: (records, characters) => this.#room.release(records, characters),
       deliveryTimeoutMs: options.deliveryTimeoutMs,
       attemptTimeoutMs: Math.min(30_000, options.deliveryTimeoutMs),
     };
@@ -110,60 +112,42 @@ export class Producer {
 
   /** Sends one message; see the public face. */
   send<Value>(topic: Topic<Value>, value: Value, options: SendOptions = {}): Promise<SendResult> {
-    if (options.delay !== undefined || options.deliverAt !== undefined) {
-      return this.#sendLater(topic, [value], options).then(first);
-    }
-    if (options.tx !== undefined) return this.#sendInTransaction(topic, [value], options.tx, options).then(first);
-    const producer = this.#topics.get(topic);
-    if (producer === undefined || this.#isFull || this.#closed || options.requireGroup === true) {
-      return this.#sendSlowly(topic, value, options);
-    }
     try {
-      return this.#sendNow(producer, topic, value, options);
+      checkAcks(options.acks);
+      if (options.delay !== undefined || options.deliverAt !== undefined) {
+        return this.#sendLater(topic, [value], options).then(first);
+      }
+      if (options.tx !== undefined) return this.#sendInTransaction(topic, [value], options.tx, options).then(first);
+      this.#checkOpen();
+      const producer = this.#opened(topic, options);
+      if (producer !== undefined && !this.#room.isFull) return this.#sendNow(producer, topic, value, options);
+      return this.#enter(topic, options, (opened) =>
+        this.#whenRoom(() => this.#sendNow(opened, topic, value, options)),
+      );
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
   /** Sends many messages of one topic; see the public face. */
-  async sendBatch<Value>(
-    topic: Topic<Value>,
-    values: readonly Value[],
-    options: SendOptions = {},
-  ): Promise<SendResult[]> {
-    if (values.length === 0) return [];
-    if (options.delay !== undefined || options.deliverAt !== undefined) {
-      return await this.#sendLater(topic, values, options);
+  sendBatch<Value>(topic: Topic<Value>, values: readonly Value[], options: SendOptions = {}): Promise<SendResult[]> {
+    try {
+      checkAcks(options.acks);
+      if (values.length === 0) return Promise.resolve([]);
+      if (options.delay !== undefined || options.deliverAt !== undefined) {
+        return this.#sendLater(topic, values, options);
+      }
+      if (values.length > 1 && options.messageId !== undefined) throw oneMessageId(topic.name);
+      if (options.tx !== undefined) return this.#sendInTransaction(topic, values, options.tx, options);
+      this.#checkOpen();
+      const producer = this.#opened(topic, options);
+      if (producer !== undefined && !this.#room.isFull) {
+        return this.#sendBatchNow(producer, topic, values, options);
+      }
+      return this.#enter(topic, options, (opened) => this.#sendBatchNow(opened, topic, values, options));
+    } catch (error) {
+      return Promise.reject(error);
     }
-    if (values.length > 1 && options.messageId !== undefined) throw oneMessageId(topic.name);
-    if (options.tx !== undefined) return await this.#sendInTransaction(topic, values, options.tx, options);
-    this.#checkOpen();
-    const producer = this.#topics.get(topic) ?? (await this.openTopic(topic));
-    await this.#checkGroup(producer, options);
-    // All are checked before one is taken: a batch with a bad value sends nothing.
-    const records = values.map((value) => encodeRecord(topic, value, options));
-    producer.checkBatch(records);
-    const partitions = producer.pickPartitions(records, options.partition);
-    if (this.#isFull) await this.#waitForRoom();
-    const completion = new BatchCompletion(topic.name, this.#number, values.length);
-    const acks = options.acks ?? "all";
-    for (let index = 0; index < records.length; index += 1) {
-      const { key, value, attributes, messageId } = records[index] as (typeof records)[number];
-      this.#take(value.length);
-      producer.add(partitions[index] as number, {
-        key,
-        value,
-        attributes,
-        messageId,
-        acks: acks === 0 ? 1 : acks,
-        completion,
-        index,
-      });
-    }
-    producer.added();
-    if (acks !== 0) return await completion.promise;
-    this.#watchUnawaited(completion.promise, topic.name);
-    return partitions.map((partition) => buffered(topic.name, partition));
   }
 
   /** Sends without a promise; see the public face. */
@@ -174,49 +158,61 @@ export class Producer {
     onOutcome: ((error: unknown, result: SendResult | undefined) => void) | undefined,
   ): void {
     this.#checkOpen();
+    checkAcks(options.acks);
     if (dueOf(topic.name, options as DelayOptions) !== undefined) {
       throw new SluiceError(
         "INVALID_OPTIONS",
         "post sends at once; use send for delay and deliverAt. Nothing was sent.",
       );
     }
-    if (this.#isFull) throw bufferFull(topic.name, "waits for no room");
+    if (this.#room.isFull) throw bufferFull(topic.name, "waits for no room");
     const record = encodeRecord(topic, value, options);
     const outcome = onOutcome ?? ((error: unknown) => this.#reportUnawaited(error, topic.name));
     const completion = new CallbackCompletion(topic.name, this.#number, outcome);
     const acks = options.acks === 1 || options.acks === 0 ? 1 : "all";
     const add = (producer: TopicProducer) => {
       const partition = producer.pickPartition(record, options.partition);
-      this.#take(record.value.length);
+      this.#room.take(record.value.length);
       producer.add(partition, { ...record, acks, completion, index: 0 });
       producer.added();
     };
-    const producer = this.#topics.get(topic);
+    const producer = this.#opened(topic, {});
     if (producer !== undefined) add(producer);
-    else
-      this.openTopic(topic)
-        .then(add)
-        .catch((error: unknown) => completion.failed(0, error));
+    else this.#enter(topic, {}, add).catch((error: unknown) => completion.failed(0, error));
   }
 
   /** Resolves when everything sent so far is settled. */
   async flush(): Promise<void> {
-    while (this.#opening.size > 0) await Promise.allSettled(this.#opening.values());
+    await this.#entrance.idle();
     await Promise.all([...this.#topics.values()].map((producer) => producer.idle()));
   }
 
   /** Refuses further sends, and settles those that were taken. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const waiter of this.#room.splice(0)) waiter.resolve();
+    this.#room.close();
     await this.flush();
   }
 
-  get #isFull(): boolean {
-    return (
-      this.#bufferedRecords >= this.#options.maxBufferedRecords ||
-      this.#bufferedCharacters >= this.#options.maxBufferedCharacters
-    );
+  /** The topic's producer, if a call may go to it at once. */
+  #opened(topic: AnyTopic, { requireGroup }: SendOptions): TopicProducer | undefined {
+    return requireGroup === true || this.#entrance.hasLine(topic) ? undefined : this.#topics.get(topic);
+  }
+
+  #enter<Result>(
+    topic: AnyTopic,
+    options: SendOptions,
+    enter: (producer: TopicProducer) => Result | Promise<Result>,
+  ): Promise<Result> {
+    const ready = this.openTopic(topic).then(async (producer) => {
+      await this.#checkGroup(producer, options);
+      return producer;
+    });
+    return this.#entrance.pass(topic, ready, enter);
+  }
+
+  #whenRoom<Result>(take: () => Promise<Result>): Promise<Result> {
+    return this.#room.isFull ? this.#room.wait().then(take) : take();
   }
 
   #sendNow<Value>(
@@ -229,7 +225,7 @@ export class Producer {
     const partition = producer.pickPartition(record, options.partition);
     const completion = new SingleCompletion(topic.name, this.#number);
     const acks = options.acks ?? "all";
-    this.#take(record.value.length);
+    this.#room.take(record.value.length);
     producer.add(partition, {
       key: record.key,
       value: record.value,
@@ -245,12 +241,37 @@ export class Producer {
     return Promise.resolve(buffered(topic.name, partition));
   }
 
-  async #sendSlowly<Value>(topic: Topic<Value>, value: Value, options: SendOptions): Promise<SendResult> {
-    this.#checkOpen();
-    const producer = await this.openTopic(topic);
-    await this.#checkGroup(producer, options);
-    await this.#waitForRoom();
-    return await this.#sendNow(producer, topic, value, options);
+  #sendBatchNow<Value>(
+    producer: TopicProducer,
+    topic: Topic<Value>,
+    values: readonly Value[],
+    options: SendOptions,
+  ): Promise<SendResult[]> {
+    // All are checked before one is taken: a batch with a bad value sends nothing.
+    const records = values.map((value) => encodeRecord(topic, value, options));
+    producer.checkBatch(records);
+    const partitions = producer.pickPartitions(records, options.partition);
+    const acks = options.acks ?? "all";
+    return this.#whenRoom(() => {
+      const completion = new BatchCompletion(topic.name, this.#number, values.length);
+      for (let index = 0; index < records.length; index += 1) {
+        const { key, value, attributes, messageId } = records[index] as (typeof records)[number];
+        this.#room.take(value.length);
+        producer.add(partitions[index] as number, {
+          key,
+          value,
+          attributes,
+          messageId,
+          acks: acks === 0 ? 1 : acks,
+          completion,
+          index,
+        });
+      }
+      producer.added();
+      if (acks !== 0) return completion.promise;
+      this.#watchUnawaited(completion.promise, topic.name);
+      return Promise.resolve(partitions.map((partition) => buffered(topic.name, partition)));
+    });
   }
 
   async #sendInTransaction<Value>(
@@ -312,41 +333,12 @@ export class Producer {
     });
   }
 
-  #take(characters: number): void {
-    this.#bufferedRecords += 1;
-    this.#bufferedCharacters += characters;
-  }
-
-  #release(records: number, characters: number): void {
-    this.#bufferedRecords -= records;
-    this.#bufferedCharacters -= characters;
-    while (this.#room.length > 0 && !this.#isFull) this.#room.shift()?.resolve();
-  }
-
-  async #waitForRoom(): Promise<void> {
-    while (this.#isFull && !this.#closed) {
-      const waiter = deferred<void>();
-      this.#room.push(waiter);
-      const cancel = this.#context.clock.after(this.#options.maxBlockMs, () => {
-        const index = this.#room.indexOf(waiter);
-        if (index >= 0) this.#room.splice(index, 1);
-        waiter.reject(bufferFull("", `waited ${this.#options.maxBlockMs} ms for room`));
-      });
-      try {
-        await waiter.promise;
-      } finally {
-        cancel();
-      }
-    }
-    this.#checkOpen();
-  }
-
   async #checkGroup(producer: TopicProducer, options: SendOptions): Promise<void> {
     if (options.requireGroup === true) await requireGroup(this.#context.pool, producer.entry);
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new SluiceError("CLOSED", "the producer is closed; nothing was sent");
+    if (this.#closed) throw producerClosed();
   }
 
   #watchUnawaited(promise: Promise<unknown>, topic: string): void {
@@ -387,9 +379,10 @@ function oneMessageId(topic: string): SluiceError {
   );
 }
 
-function bufferFull(topic: string, how: string): SluiceError {
-  return new SluiceError(
-    "BUFFER_FULL",
-    `the producer's buffer is full and this send ${how}; nothing was sent${topic === "" ? "" : ` to topic ${topic}`}. The database is slower than the senders.`,
-  );
+/** What weakens durability is not to be the spelling of an option. */
+function checkAcks(acks: unknown): void {
+  if (acks === undefined || acks === "all" || acks === 0 || acks === 1) return;
+  throw problemsError("INVALID_OPTIONS", "a message cannot be sent; nothing was sent", [
+    { path: "acks", message: 'must be "all", 1 or 0' },
+  ]);
 }

@@ -92,7 +92,7 @@ test("[I16] the check sees a takeover that suspects what nobody had in hand", as
   expect(await failsAfterIdleEnds(rig)).toEqual(["fresh 3"]);
 });
 
-test("[I16][R6] a group that is moved begins anew: no message counts what was suspected before", async () => {
+test("[I16][R8] a group that is moved begins anew: no message counts what was suspected before", async () => {
   await using rig = await openRig();
   const { topic, seen } = await startReader(rig, "reader");
   const producer = await rig.producer();

@@ -2383,6 +2383,34 @@ BEGIN ATOMIC
 END
 ;
 
+CREATE OR REPLACE FUNCTION sluice.drop_messages(p_positions integer[], p_epochs bigint[], p_offsets bigint[])
+ RETURNS SETOF integer
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+declare
+  v_position integer;
+  v_epoch bigint;
+  v_next bigint;
+begin
+  for v_position in select distinct p from unnest(p_positions) as p order by p loop
+    perform pg_advisory_xact_lock_shared(1936487683, v_position);
+    select p.epoch, p.next_offset into v_epoch, v_next from sluice.position p where p.position = v_position for share;
+    delete from sluice.retry r using unnest(p_positions, p_epochs, p_offsets) as a(position, epoch, "offset")
+    where a.position = v_position and a.epoch = v_epoch and r.position = v_position and r."offset" = a."offset";
+    insert into sluice.done (position, "offset")
+    select v_position, a."offset" from unnest(p_positions, p_epochs, p_offsets) as a(position, epoch, "offset")
+    where a.position = v_position and a.epoch = v_epoch and a."offset" >= v_next
+    order by a."offset" on conflict do nothing;
+    return query
+      select a.number::integer from unnest(p_positions, p_epochs) with ordinality as a(position, epoch, number)
+      where a.position = v_position and a.epoch is distinct from v_epoch;
+  end loop;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION sluice.drop_oldest(p_topic integer, p_count bigint)
  RETURNS void
  LANGUAGE plpgsql
@@ -3348,7 +3376,13 @@ begin
     where not a.doubt or (a.position, a."offset") in (select m.position, m."offset" from marked m);
     delete from sluice.done d using unnest(v_moved) as m(number)
     where d.position = p_positions[m.number] and d."offset" = p_offsets[m.number];
-    perform from sluice.lease l where l.lease = any (select p_leases[m.number] from unnest(v_moved) as m(number)) order by l.lease for update;
+    -- Who had to wait for a marker or a lease may find that an earlier try has moved the message meanwhile.
+    select array_agg(f.number) into v_moved from (
+      select m.number
+      from unnest(v_moved) as m(number)
+      join sluice.lease l on l.lease = p_leases[m.number] and l.position = p_positions[m.number]
+      where not l.done @> p_offsets[m.number]
+      order by l.lease for update of l) f;
   else
     select array_agg(f.number) into v_moved from (
       select a.number::integer
@@ -3535,7 +3569,17 @@ declare
 begin
   perform pg_advisory_xact_lock_shared(1936487683, p_position);
   select l.done @> p_offset into v_is_done from sluice.lease l where l.lease = p_lease and l.position = p_position;
-  if not found then
+  if not v_is_done then
+    insert into sluice.done (position, "offset") values (p_position, p_offset) on conflict do nothing;
+    if not found then
+      outcome := 'done';
+      return;
+    end if;
+    delete from sluice.done d where d.position = p_position and d."offset" = p_offset;
+    -- An earlier try may have moved it while this one waited, and the lease may be gone.
+    select l.done @> p_offset into v_is_done from sluice.lease l where l.lease = p_lease and l.position = p_position for update;
+  end if;
+  if v_is_done is null then
     outcome := 'fenced';
     return;
   end if;
@@ -3546,12 +3590,6 @@ begin
       where r.position = p_position and r."offset" = p_offset and r.member = p_member);
     return;
   end if;
-  insert into sluice.done (position, "offset") values (p_position, p_offset) on conflict do nothing;
-  if not found then
-    outcome := 'done';
-    return;
-  end if;
-  delete from sluice.done d where d.position = p_position and d."offset" = p_offset;
   update sluice.lease l set done = l.done + int8multirange(int8range(p_offset, p_offset + 1)) where l.lease = p_lease;
   if p_member is not null then claim := nextval('sluice.claim_number'); end if;
   insert into sluice.shared_retry (position, "offset", attempt, due, error, key, claim, member, lease_until)
@@ -4743,12 +4781,15 @@ CREATE OR REPLACE FUNCTION sluice.take_over(p_position integer, p_member integer
  SET enable_seqscan TO 'off'
 AS $function$
 declare
+  v_handed_to bigint;
   v_crashes integer;
 begin
   perform pg_advisory_xact_lock(1936487683, p_position);
   -- Under the fence nobody else writes it.
-  select case when p.handed_to > p.next_offset and p.next_offset < p.suspect_to then p.crashes + 1
-    when p.handed_to > p.next_offset then 1
+  select case when p.handed_to > p.next_offset then least(p.handed_to, sluice.end_offset(p.topic, p.partition)) else p.handed_to end
+  into v_handed_to from sluice.position p where p.position = p_position;
+  select case when v_handed_to > p.next_offset and p.next_offset < p.suspect_to then p.crashes + 1
+    when v_handed_to > p.next_offset then 1
     when p.next_offset < p.suspect_to then p.crashes
     else 0 end into v_crashes from sluice.position p where p.position = p_position;
   delete from sluice.done d using sluice.position p
@@ -4759,10 +4800,10 @@ begin
       owner = p_member,
       handed_to = p.next_offset + case when v_crashes > 1 then least(p_reserve, 16) else p_reserve end,
       crashes = v_crashes,
-      suspect_to = case when p.handed_to <= p.next_offset then p.suspect_to
-        when p.next_offset >= p.suspect_to then p.handed_to
-        when p.crashes < 6 then least(p.suspect_to, p.handed_to)
-        else greatest(p.suspect_to, p.handed_to) end,
+      suspect_to = case when v_handed_to <= p.next_offset then p.suspect_to
+        when p.next_offset >= p.suspect_to then v_handed_to
+        when p.crashes < 6 then least(p.suspect_to, v_handed_to)
+        else greatest(p.suspect_to, v_handed_to) end,
       done_above = p.done_above + coalesce(
         (select range_agg(int8range(o."offset", o."offset" + 1)) from (
           select d."offset" from sluice.done d where d.position = p_position
@@ -5096,6 +5137,7 @@ comment on function sluice.depth(integer) is 'How many messages of a topic its s
 comment on function sluice.depth_statement(integer,integer) is 'Internal: the statement that counts what waits.';
 comment on function sluice.discard(bigint[]) is 'Gives dead letters up for good: select * from sluice.discard(array[1, 2]).';
 comment on function sluice.drop_dead_letters(text,bigint[]) is 'Internal: deletes dead letters and notes where they were.';
+comment on function sluice.drop_messages(integer[],bigint[],bigint[]) is 'Internal: drops messages that are given up and kept nowhere.';
 comment on function sluice.drop_oldest(integer,bigint) is 'Internal: drops the oldest messages that wait.';
 comment on function sluice.dropped_below(integer,integer) is 'Below which offset messages of a partition were dropped to make room; null: none.';
 comment on function sluice.drops(integer) is 'Internal: whether messages of a topic are dropped to make room, or were.';

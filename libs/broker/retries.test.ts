@@ -249,3 +249,46 @@ test("[I16] the check sees a row that takes its marker along", async () => {
   await opened.plant("sluice.settle_retries", "get diagnostics", "delete from sluice.done; get diagnostics");
   expect(await afterAnEnd(opened)).toEqual([]);
 });
+
+/** Drops messages that the position has not passed, twice because an answer was lost, and one that it has; tells what the next owner finds. */
+async function dropAhead({ groups, retries, owners, marks }: Opened) {
+  const [owner, , other] = owners;
+  if (owner === undefined || other === undefined) throw new Error("there are three positions");
+  const putOff = [5, 6].map((offset) => ({ owner, message: { ...failed(offset), mayBeDone: false } }));
+  await retries.putOff([...putOff, { owner: other, message: { ...failed(2), mayBeDone: false } }]);
+  await groups.commit([{ ...other, nextOffset: 3, doneAbove: [], handedTo: 3 }]);
+  const old = { owner: { ...other, epoch: other.epoch - 1 }, offset: 4 };
+  // The last was never put off.
+  const dropped = [{ owner: other, offset: 2 }, old, { owner, offset: 5 }, { owner, offset: 8 }];
+  const outcomes = [await retries.drop(dropped), await retries.drop(dropped)];
+  const marked = [await marks(owner), await marks(other)];
+  const { doneAbove } = await groups.take(owner.position, 2);
+  const waiting = await Promise.all([owner, other].map(({ position }) => retries.waiting(position, 10)));
+  return { outcomes, marked, doneAbove, waiting: waiting.map((rows) => rows.map(({ offset }) => offset)) };
+}
+
+test("[R5][I12][I16] what was dropped is not handed over again, although its position has not passed it; what is passed leaves nothing", async () => {
+  await using opened = await open();
+  expect(await dropAhead(opened)).toEqual({
+    outcomes: [
+      ["over", "fenced", "over", "over"],
+      ["over", "fenced", "over", "over"],
+    ],
+    marked: [[5, 8], []],
+    // What waits is nobody else's either.
+    doneAbove: [
+      [5, 7],
+      [8, 9],
+    ],
+    waiting: [[6], []],
+  });
+});
+
+test("[I16] the check sees a drop that forgets what it drops, and one that marks what was passed", async () => {
+  await using opened = await open();
+  await opened.plant("sluice.drop_messages", 'a."offset" >= v_next', "false");
+  expect((await dropAhead(opened)).doneAbove).toEqual([[6, 7]]);
+  await using other = await open();
+  await other.plant("sluice.drop_messages", 'a."offset" >= v_next', "true");
+  expect((await dropAhead(other)).marked).toEqual([[5, 8], [2]]);
+});

@@ -5,6 +5,7 @@ import type { OwnedPosition } from "./redriven.ts";
 import beginStatement from "./sql/begin-retries.sql" with { type: "text" };
 import buryStatement from "./sql/bury.sql" with { type: "text" };
 import countStatement from "./sql/count-attempts.sql" with { type: "text" };
+import dropStatement from "./sql/drop-messages.sql" with { type: "text" };
 import endStatement from "./sql/end-retries.sql" with { type: "text" };
 import handOutStatement from "./sql/hand-out.sql" with { type: "text" };
 import putOffStatement from "./sql/put-off.sql" with { type: "text" };
@@ -141,10 +142,16 @@ export class Retries {
   }
 
   /** Forgets messages that are over; of each, whether its position is still the caller's, in order. */
-  async end(entries: readonly OwnedOffset[]): Promise<readonly ("over" | "fenced")[]> {
-    const rows = await this.#pool.query<{ number: number }>("ending retries", endStatement, ownedOffsets(entries));
-    const exceptions = rows.map(({ number }) => ({ number, outcome: "fenced" as const }));
-    return withExceptions<"over" | "fenced">("over", entries.length, exceptions);
+  end(entries: readonly OwnedOffset[]): Promise<readonly ("over" | "fenced")[]> {
+    return this.#settle("ending retries", endStatement, entries);
+  }
+
+  /**
+   * Drops messages that are given up, put off before or not: nobody is handed them again, although their position has not passed them. Of each,
+   * whether its position is still the caller's, in order.
+   */
+  drop(entries: readonly OwnedOffset[]): Promise<readonly ("over" | "fenced")[]> {
+    return this.#settle("dropping messages", dropStatement, entries);
   }
 
   /**
@@ -186,6 +193,16 @@ export class Retries {
       inHand: row.in_hand,
       dueInMs: row.due_in_ms ?? 0,
     }));
+  }
+
+  async #settle(
+    what: string,
+    statement: string,
+    entries: readonly OwnedOffset[],
+  ): Promise<readonly ("over" | "fenced")[]> {
+    const rows = await this.#pool.query<{ number: number }>(what, statement, ownedOffsets(entries));
+    const exceptions = rows.map(({ number }) => ({ number, outcome: "fenced" as const }));
+    return withExceptions<"over" | "fenced">("over", entries.length, exceptions);
   }
 }
 

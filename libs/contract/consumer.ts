@@ -81,7 +81,8 @@ interface CommonOptions<Value> {
   readonly start?: Place;
   /**
    * `"interval"` (the default): positions are written every `commitInterval` for what is done.
-   * `"explicit"`: only what `await c.commit()` was called for is written; the rest is delivered again after a restart.
+   * `"explicit"`: only what `await c.commit()` was called for is written; the rest is delivered again after a restart,
+   * but for what waits for another attempt, which goes on where it was, and what was given up.
    * In both, a handler that opens `c.tx()` commits its position in that transaction. Not for `"shared"`, where each message
    * counts by itself, nor for a broadcast without `instance`, which keeps no position.
    */

@@ -234,3 +234,47 @@ test("[R5] a handler that changes its value and fails gets it again as it was se
     assert.deepEqual(letter?.value, { list: ["sent"] });
   }
 });
+
+test("[R5] what is dropped after its attempts does not come again after a restart, although nothing was committed", async () => {
+  for (const [mode, attempts] of [
+    ["ordered", 2],
+    ["keyed", 2],
+    ["keyed", 1],
+  ] as const) {
+    await using here = await world();
+    const seen = new Inbox<string>();
+    const dropping = app({
+      name: "app",
+      consumers: [
+        consumer(steps, {
+          group: "steps",
+          mode,
+          commit: "explicit",
+          retry: { attempts, backoff: fixed("5ms") },
+          onExhausted: "drop",
+          handler: (c) => {
+            seen.add(`${c.value.key}/${c.attempt}`);
+            if (c.value.key === "rejected") c.reject("not wanted");
+            else if (c.value.key === "failing") throw new Error("never");
+          },
+        }),
+      ],
+    });
+    const keys = ["failing", "rejected", "fine"];
+    const expected = ["failing/1", ...(attempts === 2 ? ["failing/2"] : []), "fine/1", "rejected/1"];
+    for (let start = 1; start <= 3; start += 1) {
+      const running = await here.start(dropping);
+      if (start === 1)
+        await running.sluice.sendBatch(
+          steps,
+          keys.map((key, number) => ({ key, number })),
+        );
+      // What is done and not committed comes again with every start, and nothing else.
+      await seen.until(expected.length + start - 1);
+      await running.close();
+    }
+    assert.deepEqual([...seen.items].sort(), [...expected, "fine/1", "fine/1"].sort(), `${mode}, ${attempts}`);
+    const rows = await here.sql`select from sluice.retry`;
+    assert.equal(rows.length, 0);
+  }
+});

@@ -66,17 +66,22 @@ test("[M1][R5] what fails and what is acknowledged in a shared group take their 
   expect(await failALot(database.url, room.sql, 1)).toEqual({ left: 0, deadlocks: 0 });
 });
 
+/** A group with one position, which is given. */
+async function groupAndPosition(sql: postgres.Sql): Promise<number> {
+  await sql`insert into sluice.consumer_group (name) values ('workers')`;
+  const [place] = await sql<{ position: number }[]>`
+    insert into sluice.position ("group", topic, partition, next_offset)
+    select g."group", t.topic, 0, 0 from sluice.consumer_group g, sluice.topic t returning position`;
+  return place?.position ?? 0;
+}
+
 /**
  * What a statement over two leases has locked while it waits for the first of them: nothing, where it goes through them as all others do.
  *
  * @param doubt whether a transaction of their handlers may have committed
  */
 async function lockedWhileWaiting(sql: postgres.Sql, doubt: boolean): Promise<number[]> {
-  await sql`insert into sluice.consumer_group (name) values ('workers')`;
-  const [place] = await sql<{ position: number }[]>`
-    insert into sluice.position ("group", topic, partition, next_offset)
-    select g."group", t.topic, 0, 0 from sluice.consumer_group g, sluice.topic t returning position`;
-  const position = place?.position ?? 0;
+  const position = await groupAndPosition(sql);
   const leases = await sql<{ lease: number }[]>`
     insert into sluice.lease (position, from_offset, to_offset, lease_until)
     values (${position}, 0, 10, now()), (${position}, 10, 20, now()) returning lease::integer`;
@@ -107,8 +112,86 @@ test("[M1] failures lock their leases from the first to the last, and the check 
     await (await connect({ url: database.url, topics: [jobs], logger: silentLogger })).close();
     expect(await lockedWhileWaiting(room.sql, doubt)).toEqual([]);
     await room.sql`truncate sluice.lease, sluice.shared_retry, sluice.position, sluice.consumer_group cascade`;
-    const order = doubt ? /(order by l\.lease)( for update;)/ : /(order by l\.lease)( for update of l)/;
-    await plant(room.sql, "sluice.move_all_to_retry", [order, "$1 desc$2"]);
+    await plant(room.sql, "sluice.move_all_to_retry", [/(order by l\.lease)( for update of l)/g, "$1 desc$2"]);
     expect(await lockedWhileWaiting(room.sql, doubt)).toHaveLength(1);
   }
+});
+
+/** The call that moves messages 3 and 4 of a lease, as a statement; whether transactions may have committed differs. */
+const moves: Readonly<Record<string, (position: number, lease: number) => string>> = {
+  "many, in doubt": moveAll("{true,true}"),
+  "many, some in doubt": moveAll("{false,true}"),
+  "many, certain": moveAll("{false,false}"),
+  one: (position, lease) =>
+    `select m.outcome, m.claim from sluice.move_to_retry(${position}, ${lease}, 3, 1, 0, 'no', null, 7, 10000) m`,
+};
+
+function moveAll(doubts: string) {
+  return (position: number, lease: number) => `select number, outcome from sluice.move_all_to_retry(
+    '{${position},${position}}', '{${lease},${lease}}', '{3,4}', '{1,1}', '{0,0}', '{no,no}', '{null,null}', '${doubts}')`;
+}
+
+/**
+ * A move that is repeated while its first try has yet to commit. Meanwhile somebody has the lease, so the first's messages are over before the
+ * repeat can go on. Gives what both were told, and what waits then.
+ */
+async function moveTwice(sql: postgres.Sql, move: (position: number, lease: number) => string) {
+  const position = await groupAndPosition(sql);
+  const [made] = await sql<{ lease: number }[]>`
+    insert into sluice.lease (position, from_offset, to_offset, member, lease_until)
+    values (${position}, 0, 10, 7, now() + interval '1 hour') returning lease::integer`;
+  const text = move(position, made?.lease ?? 0);
+  const first = await sql.reserve();
+  const holder = await sql.reserve();
+  try {
+    await first`begin`;
+    const told = [...(await first.unsafe(text))];
+    let isAnswered = false;
+    const repeat = sql.unsafe(text).then(
+      (rows) => [...rows],
+      (error) => error.code as string,
+    );
+    void repeat.then(() => {
+      isAnswered = true;
+    });
+    const waiting = (count: number) =>
+      eventually(`${count} wait`, async () => {
+        const rows = await sql`
+          select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+        return isAnswered || rows.length === count;
+      });
+    await waiting(1);
+    await holder`begin`;
+    const held = holder`select from sluice.lease for update`.execute();
+    await waiting(2);
+    await first`commit`;
+    await held;
+    await sql`delete from sluice.shared_retry where "offset" = 4`;
+    await holder`commit`;
+    const repeated = await repeat;
+    const left = await sql<{ offset: number }[]>`select "offset"::integer from sluice.shared_retry`;
+    return { told, repeated, left: left.map(({ offset }) => offset) };
+  } finally {
+    first.release();
+    holder.release();
+  }
+}
+
+for (const [what, move] of Object.entries(moves)) {
+  test(`[M1][R5] moving what failed is repeated while the first try is still at work: nothing is moved twice (${what})`, async () => {
+    await using database = await testDatabase();
+    await using room = open(database.url);
+    await (await connect({ url: database.url, topics: [jobs], logger: silentLogger })).close();
+    const { told, repeated, left } = await moveTwice(room.sql, move);
+    expect(repeated).toEqual(told);
+    expect(left).toEqual([3]);
+  });
+}
+
+test("[M1] the check sees a repeat that believes what it saw before it waited", async () => {
+  await using database = await testDatabase();
+  await using room = open(database.url);
+  await (await connect({ url: database.url, topics: [jobs], logger: silentLogger })).close();
+  await plant(room.sql, "sluice.move_all_to_retry", ["not l.done @> p_offsets[m.number]", "true"]);
+  expect((await moveTwice(room.sql, moveAll("{true,true}"))).repeated).toBe("23505");
 });

@@ -57,10 +57,11 @@ export class FailurePolicy {
     const measure = measureOf(failure, { consumer, partition, offset, attempt, logger });
     if (measure.kind === "drop" || measure.kind === "bury") {
       const { reason } = measure;
-      const verdict = measure.kind === "drop" ? "buried" : await this.#bury(failed, reason, failureText(failure));
+      const verdict =
+        measure.kind === "drop" ? await this.#drop(failed) : await this.#bury(failed, reason, failureText(failure));
       // Its transaction was committed after all, and only the answer was lost.
       if (verdict === "already") return "over";
-      if (verdict !== "buried") return verdict;
+      if (verdict === "fenced" || verdict === "stopped") return verdict;
       await answers.refuse(consumer, batch, index, reason, signal);
       return "over";
     }
@@ -90,6 +91,17 @@ export class FailurePolicy {
     if (outcome === "put off") return { delayMs, message, attempt, error };
     // Its transaction was committed after all, and only the answer was lost.
     return outcome === "already" ? "over" : outcome;
+  }
+
+  /**
+   * The position passes what was never put off, and is written soon. Anything else is written down as dropped: what has a row was seen to fail
+   * before, and an explicit commit may never come, so that each restart would hand over once more what was given up.
+   */
+  async #drop({ batch, index, isPutOff }: Attempt): Promise<"dropped" | "fenced" | "stopped"> {
+    const { consumer, keeper } = this.#context;
+    if (!isPutOff && consumer.commit !== "explicit") return "dropped";
+    const outcome = await keeper.drop(batch.baseOffset + index);
+    return outcome === "over" ? "dropped" : outcome;
   }
 
   #bury(

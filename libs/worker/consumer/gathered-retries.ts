@@ -21,6 +21,7 @@ export class GatheredRetries {
   readonly counting: GatheredCalls<OwnedAttempt, CountOutcome>;
   readonly beginning: GatheredCalls<OwnedAttempt, BegunRetry | undefined | "fenced">;
   readonly ending: GatheredCalls<OwnedOffset, "over" | "fenced">;
+  readonly dropping: GatheredCalls<OwnedOffset, "over" | "fenced">;
 
   constructor(retries: Retries) {
     this.retries = retries;
@@ -28,5 +29,6 @@ export class GatheredRetries {
     this.counting = new GatheredCalls(countGathering, (entries) => retries.count(entries));
     this.beginning = new GatheredCalls(countGathering, (entries) => retries.begin(entries));
     this.ending = new GatheredCalls(failureGathering, (entries) => retries.end(entries));
+    this.dropping = new GatheredCalls(failureGathering, (entries) => retries.drop(entries));
   }
 }

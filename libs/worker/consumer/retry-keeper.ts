@@ -63,6 +63,12 @@ export class RetryKeeper {
     return this.#insist("forgetting a message that is over", ({ ending }) => ending.add({ owner, offset }));
   }
 
+  /** Drops a message that is given up, put off before or not. */
+  drop(offset: number): Promise<"over" | "fenced" | "stopped"> {
+    const { owner } = this.#context;
+    return this.#insist("dropping a message", ({ dropping }) => dropping.add({ owner, offset }));
+  }
+
   /** Keeps a message that is given up as a dead letter, put off before or not. */
   bury(letter: DeadLetter): Promise<BuryOutcome | "stopped"> {
     const { gathered, owner } = this.#context;

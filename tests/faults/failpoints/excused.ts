@@ -62,6 +62,8 @@ export const excused: Readonly<Record<string, readonly string[]>> = {
   "only after a lost answer, which log/append-guarded has: it is the same call": ["log/append-guarded-again"],
   "counts as broker/count-attempts does, where another owner put the message off or memory had no room: put-off-messages, retries and poison":
     ["broker/begin-retries"],
+  "gives a message up as broker/bury does, in one transaction, and repeated it changes nothing: retries in libs/broker and conformance":
+    ["broker/drop-messages"],
   "notes what may have ended a process, before it is handed over: poison and suspects": ["broker/hand-out"],
   "settles a message under its claim, as handler/mark-retry-done does: shared-crash, shared-frozen, redriven and shared-redriven":
     [

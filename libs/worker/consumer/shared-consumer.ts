@@ -25,6 +25,7 @@ import { SharedClaims } from "./shared-claims.ts";
 import { SharedExpiry } from "./shared-expiry.ts";
 import { SharedFailures, type SharedVerdict } from "./shared-failures.ts";
 import { SharedHands } from "./shared-hands.ts";
+import { SharedLookout } from "./shared-lookout.ts";
 import { SecondTries } from "./shared-second-tries.ts";
 import { turns } from "./turns.ts";
 import { inUrgency, type UrgentPosition } from "./urgency.ts";
@@ -52,8 +53,6 @@ export interface SharedConsumerHome {
   readonly onLook: (positions: readonly SharedPosition[]) => void;
 }
 
-/** How often to look for what no doorbell tells of: what others left behind, what is due again. */
-const lookMs = 500;
 /** Ranges that are asked for in one call. */
 const mostRanges = 8;
 const failurePauseMs = 500;
@@ -77,20 +76,19 @@ export class SharedConsumer {
   readonly #hands: SharedHands;
   readonly #seconds: SecondTries;
   readonly #expiry: SharedExpiry;
+  readonly #lookout: SharedLookout;
   readonly #wake = new Signal();
   readonly #abort = new AbortController();
   /** Position → partition, and back. */
   readonly #partitionOf = new Map<number, number>();
   readonly #positionOf = new Map<number, number>();
   #urgent: readonly UrgentPosition[] = [];
-  /** Position → the epoch in which this member has leased of it. */
-  readonly #epochs = new Map<number, number>();
-  #paused: ReadonlySet<number> = new Set();
   /** Positions that may have more. */
   readonly #hopeful = new Set<number>();
   readonly #run: Promise<void>;
   #turn = -1;
-  #lookAt = 0;
+  /** Whether to look for ranges that others left behind, as soon as there is room. */
+  #mayTakeOver = false;
   #stopped = false;
   #stopping: Promise<void> | undefined;
 
@@ -149,6 +147,7 @@ export class SharedConsumer {
       room: () => this.#hands.roomAgain,
       handOver: (messages, taken) => this.#seconds.again(messages, taken, this.#partitionOf.get(taken.position) ?? -1),
     });
+    this.#lookout = new SharedLookout({ ...home, ...handing, hands: this.#hands, claims: this.#claims });
     this.#run = this.#live();
   }
 
@@ -182,7 +181,7 @@ export class SharedConsumer {
 
   /** The group is to be looked at: it was paused, resumed or moved, or messages were redriven. */
   wakeToLook(): void {
-    this.#lookAt = 0;
+    this.#lookout.ring();
     this.#wake.raise();
   }
 
@@ -219,7 +218,8 @@ export class SharedConsumer {
     while (!this.#stopped) {
       try {
         if (this.#partitionOf.size === 0) await this.#open();
-        if (performance.now() >= this.#lookAt) await this.#look();
+        if (this.#lookout.isDue) await this.#look();
+        if (this.#mayTakeOver && this.#hands.room > 0) await this.#takeOver();
         if (!this.#stopped && !(await this.#leaseMore())) await this.#wait();
       } catch (error) {
         this.#context.logger.log("warn", "leasing messages failed and is tried again", {
@@ -246,43 +246,25 @@ export class SharedConsumer {
   }
 
   #wait(): Promise<void> {
-    return this.#wake.wait(Math.max(1, this.#lookAt - performance.now()));
+    return this.#wake.wait(this.#lookout.restMs);
   }
 
-  /** What no doorbell tells of: messages that a doorbell was lost for, how the group stands, and ranges that others left behind. */
+  /** What no doorbell tells of: how the group stands, messages that a doorbell was lost for, and ranges that others left behind. */
   async #look(): Promise<void> {
-    this.#lookAt = performance.now() + lookMs;
-    await this.#heed(await this.#leases.positions(this.#home.group, this.entry.number));
+    await this.#lookout.look();
     for (const position of this.#partitionOf.keys()) this.#hopeful.add(position);
-    if (this.#hands.room <= 0) return;
+    this.#mayTakeOver = true;
+  }
+
+  /** Takes over what others left behind. */
+  async #takeOver(): Promise<void> {
+    this.#mayTakeOver = false;
     const leases = await this.#leases.takeOver(this.#home.member, [...this.#partitionOf.keys()], mostRanges);
-    if (leases.some(({ deliveries }) => deliveries > 0)) await removeDeadMembers(this.#context.pool);
-    for (const lease of leases) {
-      const range = this.#hold(lease);
-      if (!this.#seconds.takes(range)) await this.#fill(range);
-    }
-  }
-
-  /** What the database says of the group: what is paused, what was moved, and whether redriven messages wait. */
-  async #heed(positions: readonly SharedPosition[]): Promise<void> {
-    // First: what is resumed at a rate goes at that rate from the first message on.
-    this.#home.onLook(positions);
-    this.#pause(new Set(positions.filter(({ paused }) => paused).map(({ partition }) => partition)));
-    if (positions.some(({ paused, redriven }) => redriven && !paused)) this.#claims.ringRedriven();
-    const moved = positions.filter(({ position, epoch }) => (this.#epochs.get(position) ?? epoch) !== epoch);
-    for (const { position, epoch } of positions) this.#epochs.set(position, epoch);
-    if (moved.length > 0) await this.#writer.renewNow();
-  }
-
-  #pause(paused: ReadonlySet<number>): void {
-    const before = this.#paused;
-    if (paused.size === before.size && [...paused].every((partition) => before.has(partition))) return;
-    this.#paused = paused;
-    const what =
-      paused.size > 0 ? "partitions are paused: they hand over nothing until they are resumed" : "all are resumed";
-    this.#context.logger.log("info", what, { ...this.#names(), partitions: [...paused] });
-    this.#hands.heed(paused);
-    this.#claims.ringFailed();
+    // All of them at once: the last may wait for long, and its lease is to be renewed meanwhile.
+    const ranges = leases.map((lease) => this.#hold(lease));
+    if (ranges.some(({ deliveries }) => deliveries > 0))
+      await this.#tryTo("removing dead members", () => removeDeadMembers(this.#context.pool));
+    for (const range of ranges.filter((one) => !this.#seconds.takes(one))) await this.#fill(range);
   }
 
   /** Leases from the next partitions in turn. Resolves with whether there was anything. */
@@ -364,18 +346,36 @@ export class SharedConsumer {
     return range;
   }
 
-  /** Reads a range and hands its messages over. */
+  /** Reads a range and hands its messages over. That takes as long as handlers do, so it looks how the group stands meanwhile. Never rejects. */
   async #fill(range: LeasedRange): Promise<void> {
     for await (const batch of this.#reader.batchesOf(range)) {
       await turns.begin();
       const to = Math.min(batch.count, range.to - batch.baseOffset);
       for (let index = Math.max(0, range.from - batch.baseOffset); index < to; index += 1) {
         if (range.isDone(batch.baseOffset + index)) continue;
-        while (this.#hands.isFull && !this.#stopped) await this.#wake.wait(lookMs);
+        while (this.#hands.isFull && !this.#stopped) await this.#lookWhenDue(this.#wait());
         if (this.#stopped || range.isOver) return;
         this.#hands.add(range, batch, index);
-        if (turns.isOver) await turns.next();
+        // Handlers that do not wait never fill the hands, and may take long, too.
+        if (turns.isOver) await this.#lookWhenDue(turns.next());
       }
+    }
+  }
+
+  async #lookWhenDue(waiting: Promise<void>): Promise<void> {
+    await waiting;
+    if (this.#lookout.isDue && !this.#stopped) await this.#tryTo("looking how the group stands", () => this.#look());
+  }
+
+  /** For what is done again anyway: its failure must not keep ranges that are held from being handed over. */
+  async #tryTo(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#context.logger.log("warn", `${what} failed and is tried again`, {
+        ...this.#names(),
+        error: toError(error),
+      });
     }
   }
 
@@ -383,7 +383,7 @@ export class SharedConsumer {
     if (verdict === "pause") {
       this.#context.logger.log("warn", "the group pauses in this topic until it is resumed", this.#names());
       // At once; what the database says of it is heard at the next look.
-      this.#pause(new Set(this.#positionOf.keys()));
+      this.#lookout.pause(new Set(this.#positionOf.keys()));
       this.wakeToLook();
     } else if (verdict !== "stopped" && verdict.retryInMs !== undefined) {
       if (verdict.isRedriven) this.#claims.ringRedriven(verdict.retryInMs);

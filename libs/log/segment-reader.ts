@@ -18,6 +18,8 @@ const defaultMaxBatches = 1_000;
 const defaultMaxCharacters = 1_048_576;
 /** A read of what comes next takes no more than this many batches, each a megabyte at most; more is for an ordinary one. */
 const nextMaxBatches = 8;
+/** How often one read may find a segment gone that was on the list before. Only a retention that drops them as fast as they are read gets there. */
+const mostLoads = 5;
 
 /**
  * For connections that read the log: one plan, by the primary key, whatever the statistics say. Left to itself the server plans each read of
@@ -85,7 +87,7 @@ export class SegmentReader {
       result = isNext ? await this.#readNext(request, known) : await this.#readKnown(request, known);
       if (result !== undefined && (result.batches.length > 0 || result.more)) return result;
     }
-    const segments = await this.#load(request.topic);
+    let segments = await this.#load(request.topic);
     // Segments that are still the same and of which the last was read: there is nothing.
     if (
       known !== undefined &&
@@ -95,7 +97,17 @@ export class SegmentReader {
     ) {
       return result;
     }
-    return (await this.#readKnown(request, segments)) ?? { batches: [], next: request.from, more: false };
+    for (let loads = 1; ; loads += 1) {
+      const found = await this.#readKnown(request, segments);
+      if (found !== undefined) return found;
+      if (loads === mostLoads)
+        throw new SluiceError(
+          "DATABASE_CONTENTION",
+          `reading topic ${request.topic.name}: its segments are dropped too fast`,
+        );
+      // Dropped since. There may be more behind it: who is told that there is nothing takes that for done.
+      segments = await this.#load(request.topic);
+    }
   }
 
   /** `undefined` when a segment that should be there is not: retention has dropped it since. */

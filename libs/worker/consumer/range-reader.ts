@@ -4,12 +4,14 @@ import type { Clock, Logger } from "@sluice/kernel";
 import type { Log, ReadBatch, ReadResult, TopicEntry } from "@sluice/log";
 import { insist } from "./insist.ts";
 import type { LeasedRange } from "./leased-range.ts";
+import { pause } from "./pause.ts";
 
 /** Partitions of which something that was read is kept, at most. */
 const keptPartitions = 16;
 const leastCharacters = 128 * 1_024;
 const mostCharacters = 1_048_576;
 const mostScannedBatches = 2_000;
+const missingPauseMs = 500;
 
 /** What a reader works with. */
 export interface RangeReaderContext {
@@ -57,13 +59,14 @@ export class RangeReader {
     for (let from = range.from; from < range.to && !range.isOver; ) {
       const read = await this.#untilRead(range.partition, from, range.to);
       if (read === "stopped") return;
-      const first = read.batches[0]?.baseOffset ?? range.to;
+      const first = read.batches[0]?.baseOffset ?? read.next;
       if (first > from) {
         this.#warnOfDropped(range.partition, from, Math.min(first, range.to));
         range.skipTo(first);
       }
       yield* read.batches;
-      from = read.batches.length === 0 ? range.to : read.next;
+      if (read.next > from) from = read.next;
+      else await this.#untilThere(range, from);
     }
   }
 
@@ -75,15 +78,31 @@ export class RangeReader {
       const at = from;
       const result = await insist("reading", this.#context, () => this.#scan(partition, at, to, filter), names);
       if (result === "stopped") return;
-      const begin = result.next > from ? Math.max(from, Math.min(result.begin ?? from, to)) : to;
+      const begin = Math.max(from, Math.min(result.begin ?? result.next, to));
       if (begin > from) {
         this.#warnOfDropped(partition, from, begin);
         range.skipTo(begin);
       }
       for (const [first, end] of gaps(result, begin, to)) this.#context.onPassedOver(range, first, end);
       yield* result.batches.filter((batch) => batch.baseOffset < to && endOf(batch) > from);
-      from = Math.max(begin, result.next);
+      if (result.next > from) from = result.next;
+      else await this.#untilThere(range, from);
     }
+  }
+
+  /**
+   * What is leased was in the log. Where that has neither the messages nor dropped them, somebody set it back, and what is leased is most
+   * likely void: nothing of it counts as done, and who renews it will hear.
+   */
+  async #untilThere(range: LeasedRange, from: number): Promise<void> {
+    const { logger, names, clock, signal } = this.#context;
+    logger.log("warn", "the log does not have what is leased; it is read again", {
+      ...names,
+      partition: range.partition,
+      from,
+      to: range.to,
+    });
+    await pause(clock, missingPauseMs, signal, range.signal);
   }
 
   async #scan(partition: number, from: number, to: number, filter: Filter): Promise<ReadResult> {
@@ -120,9 +139,10 @@ export class RangeReader {
     const kept = this.#kept.get(partition);
     this.#kept.delete(partition);
     const usable = kept?.[0] !== undefined && kept[0].baseOffset <= from ? kept.filter((one) => endOf(one) > from) : [];
-    const batches = usable.length > 0 ? usable : await this.#fetch(partition, from, to);
+    const { batches, next } =
+      usable.length > 0 ? { batches: usable, next: from } : await this.#fetch(partition, from, to);
     const last = batches.at(-1);
-    if (last === undefined) return { batches, next: from };
+    if (last === undefined) return { batches, next };
     if (endOf(last) > to)
       this.#keep(
         partition,
@@ -140,9 +160,9 @@ export class RangeReader {
     });
   }
 
-  async #fetch(partition: number, from: number, to: number): Promise<readonly ReadBatch[]> {
+  async #fetch(partition: number, from: number, to: number): Promise<RangeRead> {
     const expected = Math.ceil(this.#charactersPerRecord * (to - from) * 1.25);
-    const { batches, more } = await this.#context.log.read({
+    const { batches, next, more } = await this.#context.log.read({
       topic: this.#context.entry,
       partition,
       from,
@@ -150,13 +170,13 @@ export class RangeReader {
       maxCharacters: Math.min(mostCharacters, Math.max(leastCharacters, expected)),
     });
     const last = batches.at(-1);
-    if (last === undefined) return batches;
+    if (last === undefined) return { batches, next };
     if (more) this.#ends.delete(partition);
     else this.#ends.set(partition, endOf(last));
     const characters = batches.reduce((sum, batch) => sum + batch.characters, 0);
     const records = batches.reduce((sum, batch) => sum + batch.count, 0);
     this.#charactersPerRecord += (characters / records - this.#charactersPerRecord) / 4;
-    return batches;
+    return { batches, next };
   }
 
   #keep(partition: number, batches: readonly ReadBatch[]): void {

@@ -2649,9 +2649,19 @@ end $function$
 
 CREATE OR REPLACE FUNCTION sluice.find_offset(p_topic integer, p_partition integer, p_to text)
  RETURNS numeric
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
-RETURN CASE WHEN (p_to = 'earliest'::text) THEN (sluice.start_offset(p_topic, p_partition))::numeric WHEN (p_to = 'latest'::text) THEN (sluice.end_offset(p_topic, p_partition))::numeric WHEN (p_to ~ '^[0-9]{1,18}$'::text) THEN (p_to)::numeric ELSE (sluice.offset_at(p_topic, p_partition, (p_to)::timestamp with time zone))::numeric END
+AS $function$
+begin
+  if p_to is null then
+    raise exception 'sluice: a position cannot go to SQL null; nothing was changed'
+      using errcode = '22004', hint = 'Say where: earliest, latest, an offset, or a time.';
+  end if;
+  return case when p_to = 'earliest' then sluice.start_offset(p_topic, p_partition)
+    when p_to = 'latest' then sluice.end_offset(p_topic, p_partition)
+    when p_to ~ '^[0-9]{1,18}$' then p_to::numeric
+    else sluice.offset_at(p_topic, p_partition, p_to::timestamptz) end;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION sluice.find_schedule(p_name text)
@@ -3146,28 +3156,35 @@ BEGIN ATOMIC
 END
 ;
 
-CREATE OR REPLACE FUNCTION sluice.let_held_in(p_limit integer)
+CREATE OR REPLACE FUNCTION sluice.let_held_in(p_topic integer, p_limit integer, p_bytes bigint)
  RETURNS SETOF text
  LANGUAGE plpgsql
 AS $function$
 declare
-  v_topic integer;
+  v_message record;
+  v_last bigint;
+  v_bytes bigint := 0;
   v_held bigint[];
   v_messages json;
   v_answers text[];
 begin
-  for v_topic in
-    select t.topic from sluice.guard t where exists (select from sluice.held h where h.topic = t.topic) order by t.topic
+  -- How large a message is, is known when it has been read, so they are read until there are enough and not all of them.
+  for v_message in
+    select h.held, octet_length(h.message::text) as bytes from sluice.held h where h.topic = p_topic order by h.held limit p_limit
   loop
-    select array_agg(h.held order by h.held), json_agg(h.message order by h.held) into v_held, v_messages
-    from (select h.held, h.message from sluice.held h where h.topic = v_topic order by h.held limit p_limit) h;
-    v_answers := sluice.append_alone(v_topic, v_messages);
-    delete from sluice.held h using unnest(v_held, v_answers) e(held, answer)
-    where h.topic = v_topic and h.held = e.held and e.answer not like 'f:%';
-    return query
-      select v_topic || ' ' || string_agg(distinct split_part(e.answer, ':', 2), ' ')
-      from unnest(v_answers) e(answer) where e.answer like 'a:%' having count(*) > 0;
+    v_last := v_message.held;
+    v_bytes := v_bytes + v_message.bytes;
+    exit when v_bytes >= p_bytes;
   end loop;
+  if v_last is null then return; end if;
+  select array_agg(h.held order by h.held), json_agg(h.message order by h.held) into v_held, v_messages
+  from sluice.held h where h.topic = p_topic and h.held <= v_last;
+  v_answers := sluice.append_alone(p_topic, v_messages);
+  delete from sluice.held h using unnest(v_held, v_answers) e(held, answer)
+  where h.topic = p_topic and h.held = e.held and e.answer not like 'f:%';
+  return query
+    select p_topic || ' ' || string_agg(distinct split_part(e.answer, ':', 2), ' ')
+    from unnest(v_answers) e(answer) where e.answer like 'a:%' having count(*) > 0;
 end $function$
 ;
 
@@ -4233,24 +4250,34 @@ CREATE OR REPLACE FUNCTION sluice.relay(p_epoch bigint, p_since pg_snapshot, p_l
  SET enable_seqscan TO 'off'
 AS $function$
 declare
+  v_look_bytes constant bigint := 8 * 1048576;
   v_now pg_snapshot;
   v_begun xid8 := coalesce(pg_snapshot_xmax(p_since), '0'::xid8);
+  v_bytes bigint := 0;
   v_topic record;
 begin
   perform sluice.assert_duty(1, p_epoch);
   v_now := pg_current_snapshot();
   moved := 0;
-  rings := array(select r.ring from sluice.let_held_in(p_limit) r(ring));
+  rings := '{}';
   for v_topic in
     with picked as materialized (
-      select c.xid, c.outbox from (
-        select o.xid, o.outbox from sluice.outbox o
-        where o.xid = any (array(select pg_snapshot_xip(p_since))) and pg_visible_in_snapshot(o.xid, v_now)
-        union all
-        (select o.xid, o.outbox from sluice.outbox o
-        where o.xid >= v_begun and o.xid < pg_snapshot_xmax(v_now) and pg_visible_in_snapshot(o.xid, v_now)
-        order by o.xid, o.outbox limit p_limit)
-      ) c order by c.xid, c.outbox limit p_limit),
+      select s.xid, s.outbox, s.bytes
+      from (
+        -- (The size of a value is known without reading it.)
+        select c.*, sum(c.bytes) over (order by c.xid, c.outbox rows unbounded preceding) - c.bytes as before
+        from (
+          select o.xid, o.outbox, octet_length(o.value) + coalesce(octet_length(o.attributes), 0) as bytes
+          from sluice.outbox o
+          where o.xid = any (array(select pg_snapshot_xip(p_since))) and pg_visible_in_snapshot(o.xid, v_now)
+          union all
+          (select o.xid, o.outbox, octet_length(o.value) + coalesce(octet_length(o.attributes), 0)
+          from sluice.outbox o
+          where o.xid >= v_begun and o.xid < pg_snapshot_xmax(v_now) and pg_visible_in_snapshot(o.xid, v_now)
+          order by o.xid, o.outbox limit p_limit)
+          order by xid, outbox limit p_limit
+        ) c
+      ) s where s.before < v_look_bytes),
     gone as (
       delete from sluice.outbox o using picked p where o.xid = p.xid and o.outbox = p.outbox returning o.*),
     batch as (
@@ -4262,18 +4289,29 @@ begin
       from gone g group by g.topic, g.partition)
     select b.topic,
       sum(b.count)::integer as moved,
+      (select sum(p.bytes) from picked p) as bytes,
       array_agg(b.partition order by b.partition) as partitions,
       array_agg(b.count order by b.partition) as counts,
       string_agg(coalesce(b.keys, '[]'), repeat(E'\x1e', 32) order by b.partition) as keys,
       string_agg(b.records, repeat(E'\x1e', 32) order by b.partition) as records,
       string_agg(b.attributes, repeat(E'\x1e', 32) order by b.partition) as attributes
-    from batch b group by b.topic order by b.topic
+    from batch b group by b.topic
+    union all
+    -- What was held comes before what is new.
+    select t.topic, 0, 0, null, null, null, null, null
+    from sluice.guard t where exists (select from sluice.held h where h.topic = t.topic)
+    order by topic, moved
   loop
+    if v_topic.moved = 0 then
+      rings := rings || array(select r.ring from sluice.let_held_in(v_topic.topic, p_limit, v_look_bytes) r(ring));
+      continue;
+    end if;
     perform sluice.let_in(v_topic.topic, v_topic.partitions, v_topic.counts, v_topic.keys, v_topic.records, v_topic.attributes);
     moved := moved + v_topic.moved;
+    v_bytes := v_topic.bytes;
     rings := rings || (v_topic.topic || ' ' || array_to_string(v_topic.partitions, ' '));
   end loop;
-  snapshot := case when moved < p_limit then v_now else p_since end;
+  snapshot := case when moved < p_limit and v_bytes < v_look_bytes then v_now else p_since end;
   return next;
 end $function$
 ;
@@ -4908,11 +4946,15 @@ CREATE OR REPLACE FUNCTION sluice.waiting_from(p_topic integer)
  STABLE
 BEGIN ATOMIC
  SELECT s.partition,
-     GREATEST(s.start_offset, sluice.dropped_below(s.topic, s.partition), ( SELECT min(p.next_offset) AS min
+     GREATEST(( SELECT f.start_offset
+            FROM sluice.segment_start f
+           WHERE ((f.topic = s.topic) AND (f.partition = s.partition))
+           ORDER BY f.segment
+          LIMIT 1), sluice.dropped_below(s.topic, s.partition), ( SELECT min(p.next_offset) AS min
             FROM sluice."position" p
            WHERE ((p.topic = s.topic) AND (p.partition = s.partition)))) AS "greatest"
     FROM sluice.segment_start s
-   WHERE ((s.topic = waiting_from.p_topic) AND (s.segment = ( SELECT min(f.segment) AS min
+   WHERE ((s.topic = waiting_from.p_topic) AND (s.segment = ( SELECT max(f.segment) AS max
             FROM sluice.segment f
            WHERE (f.topic = waiting_from.p_topic))));
 END
@@ -5181,7 +5223,7 @@ comment on function sluice.lead_duty(integer,text) is 'Takes a duty under a new 
 comment on function sluice.lease_ranges(integer,integer[],integer,bigint) is 'Leases a member of a shared group the next range of each position.';
 comment on function sluice.leave_duty(integer,bigint) is 'Notes that an owner lets its duty go by itself.';
 comment on function sluice.leave_position(integer,bigint,text,boolean) is 'Gives a position back.';
-comment on function sluice.let_held_in(integer) is 'Internal: lets messages in that wait because their topic was full.';
+comment on function sluice.let_held_in(integer,integer,bigint) is 'Internal: lets messages in that wait because their topic was full.';
 comment on function sluice.let_in(integer,integer[],integer[],text,text,text) is 'Internal: what the relay does with the messages of one topic.';
 comment on function sluice.live_members() is 'The members whose session is there, or whose lease runs.';
 comment on function sluice.make_room(integer,bigint,bigint,text[]) is 'Internal: drops what a guarded append has put in beyond the bound.';

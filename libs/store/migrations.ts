@@ -33,6 +33,7 @@ import sharedFailures from "../../migrations/0034_shared_failures.sql" with { ty
 import following from "../../migrations/0035_following.sql" with { type: "text" };
 import certainFailures from "../../migrations/0036_certain_failures.sql" with { type: "text" };
 import attemptsOnce from "../../migrations/0037_attempts_once.sql" with { type: "text" };
+import boundedRelay from "../../migrations/0038_bounded_relay.sql" with { type: "text" };
 import droppedOnce from "../../migrations/0039_dropped_once.sql" with { type: "text" };
 import suspectsThatWereThere from "../../migrations/0040_suspects_that_were_there.sql" with { type: "text" };
 import { defineMigration, type Migration } from "./migration.ts";
@@ -74,6 +75,7 @@ export const migrations: readonly Migration[] = [
   defineMigration("0035_following", following),
   defineMigration("0036_certain_failures", certainFailures),
   defineMigration("0037_attempts_once", attemptsOnce),
+  defineMigration("0038_bounded_relay", boundedRelay),
   defineMigration("0039_dropped_once", droppedOnce),
   defineMigration("0040_suspects_that_were_there", suspectsThatWereThere),
 ];

@@ -148,6 +148,37 @@ test("[K8][R8] a group is moved to an offset or a time, after a dry run that say
   );
 });
 
+test("[K8][R8] a group is not moved without a place, nor begins at none", async () => {
+  await using here = await world();
+  await tenReadings(here);
+  {
+    const inbox = new Inbox<number>();
+    await using _running = await here.start(reading(inbox));
+    await inbox.until(10);
+    await caughtUp(here.sql, "report");
+  }
+  await here.sql`select sluice.reset_position('report', 'readings', '3')`;
+  await here.sql`insert into sluice.consumer_group (name) values ('new')`;
+  const refusal = {
+    code: "22004",
+    message: "sluice: a position cannot go to SQL null; nothing was changed",
+    hint: "Say where: earliest, latest, an offset, or a time.",
+  };
+  await assert.rejects(async () => here.sql`select sluice.reset_position('report', 'readings', null)`, refusal);
+  await assert.rejects(
+    async () => here.sql`select sluice.reset_position('report', 'readings', null, dry_run => true)`,
+    refusal,
+  );
+  await assert.rejects(
+    async () => here.sql`
+      select sluice.ensure_positions_at("group", 1, null) from sluice.consumer_group where name = 'new'`,
+    refusal,
+  );
+  const places = await here.sql<{ name: string; next: number }[]>`
+    select g.name, p.next_offset::int as next from sluice.position p join sluice.consumer_group g using ("group")`;
+  assert.deepEqual([...places], [{ name: "report", next: 3 }]);
+});
+
 test("[K8][R8] a group is cloned to where another one is", async () => {
   await using here = await world();
   await tenReadings(here);

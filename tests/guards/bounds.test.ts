@@ -4,7 +4,7 @@ import { consumer } from "@sluice/contract";
 import { isSluiceError } from "@sluice/kernel";
 import { openTopic, PostgresLog } from "@sluice/log";
 import { eventually, startProxy } from "@sluice/testkit";
-import type postgres from "postgres";
+import postgres from "postgres";
 import { lagOf } from "../invariants/recording-groups.ts";
 import { during, killBackends, openRig, readTopic } from "../invariants/rig.ts";
 import { guardedTopic, meet, plantNoLock } from "./guard-checks.ts";
@@ -163,6 +163,49 @@ test("[Q3][I18] what transactions send to a full topic is in one place at any ti
     const values = log.filter((stored) => stored.partition === partition).map(({ value }) => value);
     expect(values).toEqual([...values].sort());
     expect([...new Set(handled.get(partition))]).toEqual(values);
+  }
+});
+
+test("[Q3] the relay asks for topics as the mover of delayed messages does: the earlier first, although the later holds messages back", async () => {
+  await using rig = await openRig();
+  const { number: earlier } = await guardedTopic(rig, "earlier", 1, { maxDepth: 100 });
+  await guardedTopic(rig, "later", 1, { maxDepth: 1 });
+  const [duties] = await rig.sql`select sluice.take_duty(1, 'test') as relay, sluice.take_duty(3, 'test') as delays`;
+  const relay = (on: postgres.Sql) => on`select moved from sluice.relay(${duties?.["relay"]}, null, 100)`;
+  await rig.sql`select sluice.send('later', to_json(n)) from generate_series(1, 3) n`;
+  await relay(rig.sql);
+  for (const name of ["earlier", "later"]) await rig.sql`select sluice.send(${name}, '"late"', delay => '0 seconds')`;
+  await rig.sql`select sluice.send('earlier', '"new"')`;
+  const [holder, first, second] = [0, 1, 2].map(() => postgres(rig.url, { max: 1, onnotice: () => undefined })) as [
+    postgres.Sql,
+    postgres.Sql,
+    postgres.Sql,
+  ];
+  const waiting = (many: number) =>
+    eventually(`${many} wait`, async () => {
+      const rows = await rig.sql`select from pg_locks where locktype = 'advisory' and not granted
+        and database = (select oid from pg_database where datname = current_database())`;
+      return rows.length === many;
+    });
+  try {
+    // Somebody appends to the earlier topic; the mover waits for it, and then the relay does.
+    await holder`begin`;
+    await holder`select pg_advisory_xact_lock(1936487693, ${earlier})`;
+    const moving = first`select moved from sluice.move_delayed(${duties?.["delays"]}, null, 100, 1000000)`;
+    const moved = moving.then(
+      ([row]) => row?.["moved"],
+      (error: unknown) => (error as { code?: string }).code,
+    );
+    await waiting(1);
+    const relayed = relay(second).then(
+      ([row]) => row?.["moved"],
+      (error: unknown) => (error as { code?: string }).code,
+    );
+    await waiting(2);
+    await holder`commit`;
+    expect([await moved, await relayed]).toEqual([2, 1]);
+  } finally {
+    for (const connection of [holder, first, second]) await connection.end({ timeout: 0 });
   }
 });
 

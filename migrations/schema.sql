@@ -3555,8 +3555,10 @@ begin
       case when sluice.is_owned(v_position.position) then
         case when p_dry_run then 'a member is at work on it: needs force' else 'its member was fenced' end end), '');
     if not p_dry_run then
-      update sluice.position p set next_offset = to_offset, done_above = '{}', epoch = p.epoch + 1, committed_at = clock_timestamp()
+      update sluice.position p set next_offset = to_offset, done_above = '{}', epoch = p.epoch + 1, committed_at = clock_timestamp(),
+        handed_to = 0, suspect_to = 0, crashes = 0
       where p.position = v_position.position;
+      delete from sluice.handed_out h where h.position = v_position.position;
       delete from sluice.done d where d.position = v_position.position;
       delete from sluice.lease l where l.position = v_position.position;
       delete from sluice.shared_retry r where r.position = v_position.position;

@@ -91,7 +91,7 @@ async function afterATakeover({ groups, retries, owners }: Opened) {
   const begun = await retries.begin([...owners, { ...lost, epoch }].map((owner) => ({ owner, offset: 7, attempt: 2 })));
   const again = await retries.begin(owners.map((owner) => ({ owner, offset: 5, attempt: 2 })));
   const ended = await retries.end(owners.map((owner) => ({ owner, offset: 5 })));
-  return { putOff, begun, again, ended, left: (await retries.waiting(lost.position, 10)).map(({ offset }) => offset) };
+  return { putOff, begun, again, ended, left: (await retries.waiting(lost.position)).map(({ offset }) => offset) };
 }
 
 test("[I12] of what is written for many partitions at once, what an old owner wants is left out, and nothing else", async () => {
@@ -121,7 +121,7 @@ test("putting a message off once more says the same", async () => {
   const entry = { owner, message: failed(3) };
   expect(await opened.retries.putOff([entry])).toEqual(["put off"]);
   expect(await opened.retries.putOff([entry])).toEqual(["put off"]);
-  expect(await opened.retries.waiting(owner.position, 10)).toHaveLength(1);
+  expect(await opened.retries.waiting(owner.position)).toHaveLength(1);
 });
 
 /** What an owner hears that asks twice for the same: the answer to the first was lost. */
@@ -164,7 +164,7 @@ async function putOffWhatIsDone({ retries, owners, mark }: Opened) {
   await mark(owner, 3);
   await mark(owner, 4);
   const outcomes = await retries.putOff([failed(3), failed(4, false)].map((message) => ({ owner, message })));
-  return { outcomes, left: await retries.waiting(owner.position, 10) };
+  return { outcomes, left: await retries.waiting(owner.position) };
 }
 
 test("[I13] what was done after all, although nobody heard of it, is not put off", async () => {
@@ -182,7 +182,7 @@ async function putOffForCertain({ groups, retries, owners, marks, bury }: Opened
   await bury(owner, 6);
   await retries.end([{ owner, offset: 7 }]);
   const { doneAbove } = await groups.take(owner.position, 2);
-  const waiting = (await retries.waiting(owner.position, 10)).map(({ offset }) => offset);
+  const waiting = (await retries.waiting(owner.position)).map(({ offset }) => offset);
   return { outcomes, marked, doneAbove, waiting };
 }
 
@@ -224,7 +224,7 @@ test("[R5][I12] an attempt is counted once however often that is asked, and neve
   const asked = [{ owner, offset: 5, attempt: 2 }, { owner, offset: 7, attempt: 2 }, old];
   expect(await opened.retries.count(asked)).toEqual(["counted", "gone", "fenced"]);
   expect(await opened.retries.count(asked.slice(0, 1))).toEqual(["counted"]);
-  const rows = await opened.retries.waiting(owner.position, 10);
+  const rows = await opened.retries.waiting(owner.position);
   expect(rows.map(({ offset, attempt, inHand }) => ({ offset, attempt, inHand }))).toEqual([
     { offset: 5, attempt: 2, inHand: true },
     { offset: 6, attempt: 1, inHand: false },

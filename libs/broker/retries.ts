@@ -177,15 +177,18 @@ export class Retries {
     return rows[0]?.outcome ?? "fenced";
   }
 
-  /** What waits at a position, `limit` at most: what was in hand when its last owner ended comes first. */
-  async waiting(position: number, limit: number): Promise<readonly WaitingRetry[]> {
+  /**
+   * What waits at a position: what was in hand when its last owner ended comes first. All of it, however much: a takeover has counted all of
+   * it as done, so what its owner does not know of is looked at by nobody.
+   */
+  async waiting(position: number): Promise<readonly WaitingRetry[]> {
     const rows = await this.#pool.query<{
       offset: string;
       key: string | null;
       attempt: number;
       in_hand: boolean;
       due_in_ms: number | null;
-    }>("looking for retries", waitingStatement, [position, limit]);
+    }>("looking for retries", waitingStatement, [position]);
     return rows.map((row) => ({
       offset: Number(row.offset),
       key: row.key,

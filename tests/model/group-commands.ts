@@ -38,7 +38,7 @@ const ownershipCommands = [
         next: position.next,
         done: new Set([...position.noted].sort((a, b) => a - b)),
       });
-      const waiting = await system.bench.retries.waiting(system.owner(claim).position, 100);
+      const waiting = await system.bench.retries.waiting(system.owner(claim).position);
       agree(
         "what its new owner finds waiting",
         waiting.map(({ offset, key, attempt, inHand }) => [offset, key, attempt, inHand]).sort(byOffset),

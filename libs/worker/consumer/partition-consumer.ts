@@ -17,7 +17,7 @@ import { passedOver } from "./passed-over.ts";
 import { Progress } from "./progress.ts";
 import { type RedrivenHome, RedrivenSource } from "./redriven-source.ts";
 import { RetryKeeper } from "./retry-keeper.ts";
-import { TaskRunner, waitingMessages } from "./task-runner.ts";
+import { TaskRunner } from "./task-runner.ts";
 import { turns } from "./turns.ts";
 
 /**
@@ -229,7 +229,7 @@ export class PartitionConsumer implements RedrivenHome {
 
   /** Reads ahead: while a full read's records are handed over, the next read is under way. */
   async #consume(): Promise<void> {
-    await this.#runner.recover(await this.#keeper.waiting(waitingMessages));
+    await this.#runner.recover(await this.#keeper.waiting());
     let reading: Promise<ReadResult> | undefined;
     while (!this.#stopped) {
       if (this.redriven.waitsForTurn) await this.redriven.handleInTurn();

@@ -81,12 +81,10 @@ export class RetryKeeper {
     return insist("noting a suspicious message", this.#context, () => gathered.retries.handOut(owner, offset, first));
   }
 
-  /** What waits, `limit` at most; nothing when stopped. */
-  async waiting(limit: number): Promise<readonly WaitingRetry[]> {
+  /** What waits; nothing when stopped. */
+  async waiting(): Promise<readonly WaitingRetry[]> {
     const { gathered, owner } = this.#context;
-    const rows = await insist("looking for retries", this.#context, () =>
-      gathered.retries.waiting(owner.position, limit),
-    );
+    const rows = await insist("looking for retries", this.#context, () => gathered.retries.waiting(owner.position));
     return rows === "stopped" ? [] : rows;
   }
 

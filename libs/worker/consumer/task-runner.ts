@@ -18,7 +18,7 @@ import { Timers } from "./timers.ts";
 /** Characters of values that may wait in memory per partition, beside the consumer's `prefetch`. */
 const prefetchCharacters = 8 * 1_048_576;
 /** Messages of one partition that may wait to be handed over again; with more, nothing new is handed over. */
-export const waitingMessages = 50_000;
+const waitingMessages = 50_000;
 
 const fenced: Outcome = { kind: "fenced" };
 

@@ -93,6 +93,20 @@ test("a queue that is held begins nothing, what runs finishes, and it goes on in
   expect(begun).toEqual([0, 2, 1]);
 });
 
+test("a queue that two hold goes on when both have let it go, however often each of them says so", () => {
+  const begun: number[] = [];
+  const queue = new KeyedQueue<Task>(3, (task) => begun.push(task.number));
+  queue.hold();
+  queue.hold();
+  queue.hold("alone");
+  queue.add({ key: null, number: 0 });
+  queue.letGo();
+  queue.letGo();
+  expect(begun).toEqual([]);
+  queue.letGo("alone");
+  expect(begun).toEqual([0]);
+});
+
 test("a queue with fewer places interrupts nobody and begins none until enough are over; with more it begins at once", () => {
   const begun: number[] = [];
   const queue = new KeyedQueue<Task>(3, (task) => begun.push(task.number));

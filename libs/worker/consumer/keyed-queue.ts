@@ -25,6 +25,7 @@ export class KeyedQueue<Task extends KeyedTask> {
   #isResumedNext = true;
   #running = 0;
   #stopped = false;
+  readonly #heldBy = new Set<"pause" | "alone">();
   #held = false;
 
   /**
@@ -97,14 +98,15 @@ export class KeyedQueue<Task extends KeyedTask> {
     this.#pump();
   }
 
-  /** Begins nothing until {@link letGo}. */
-  hold(): void {
+  /** Begins nothing until {@link letGo}, and that for each who holds it. */
+  hold(by: "pause" | "alone" = "pause"): void {
+    this.#heldBy.add(by);
     this.#held = true;
   }
 
-  /** Goes on after {@link hold}. */
-  letGo(): void {
-    if (!this.#held) return;
+  /** Goes on after {@link hold}, unless another holds it. */
+  letGo(by: "pause" | "alone" = "pause"): void {
+    if (!this.#heldBy.delete(by) || this.#heldBy.size > 0) return;
     this.#held = false;
     this.#pump();
   }

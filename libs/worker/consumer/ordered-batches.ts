@@ -14,7 +14,7 @@ export interface OrderedBatchesContext {
   /** Does work that a stop waits for. */
   readonly run: <Result>(work: () => Promise<Result>) => Promise<Result>;
   /** Hands one over by itself, until it is over. */
-  readonly handle: (batch: ReadBatch, index: number, attempt: number) => Promise<void> | undefined;
+  readonly handle: (batch: ReadBatch, index: number) => Promise<void> | undefined;
   /** One was handed over and is not done: sees to it until it is over. */
   readonly settle: (batch: ReadBatch, index: number, outcome: Outcome) => Promise<void>;
 }
@@ -39,8 +39,8 @@ export class OrderedBatches {
    *
    * @param isAlone it is to be part of no batch, and comes after those that were gathered before it
    */
-  add(batch: ReadBatch, index: number, attempt: number, isAlone: boolean): Promise<void> | undefined {
-    if (isAlone) return this.#handleAlone(batch, index, attempt);
+  add(batch: ReadBatch, index: number, isAlone: boolean): Promise<void> | undefined {
+    if (isAlone) return this.#handleAlone(batch, index);
     const characters = Math.ceil(batch.characters / (batch.matches?.length ?? batch.count));
     const enough = this.#gathering.add({ batch, index, characters });
     return enough === undefined ? undefined : this.#handleTogether(enough);
@@ -51,9 +51,9 @@ export class OrderedBatches {
     await this.#handleTogether(this.#gathering.take());
   }
 
-  async #handleAlone(batch: ReadBatch, index: number, attempt: number): Promise<void> {
+  async #handleAlone(batch: ReadBatch, index: number): Promise<void> {
     await this.flush();
-    if (await this.#context.mayBegin()) await this.#context.handle(batch, index, attempt);
+    if (await this.#context.mayBegin()) await this.#context.handle(batch, index);
   }
 
   async #handleTogether(entries: readonly BatchEntry[]): Promise<void> {
@@ -68,7 +68,7 @@ export class OrderedBatches {
     }
     for (const [{ batch, index }, outcome] of left) {
       if (!(await mayBegin())) return;
-      if (outcome === "alone") await handle(batch, index, 1);
+      if (outcome === "alone") await handle(batch, index);
       else await settle(batch, index, outcome);
     }
   }

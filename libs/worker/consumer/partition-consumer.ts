@@ -97,6 +97,7 @@ export class PartitionConsumer implements RedrivenHome {
       rateLimiter: home.rateLimiter,
       lane: home.lane,
       mayBegin: () => this.mayBegin(),
+      note: (offset) => this.#note(offset),
       onRedriven: (task) => this.redriven.begin(task),
       onFenced: () => this.fence(),
       onPause: async (offset, error) => {
@@ -203,10 +204,10 @@ export class PartitionConsumer implements RedrivenHome {
     if (!this.#abort.signal.aborted) {
       const late = Promise.withResolvers<void>();
       const cancel = this.#context.clock.after(deadlineMs, late.resolve);
-      await Promise.race([this.#runner.idle(), late.promise]);
+      await Promise.race([this.#runner.hands.idle(), late.promise]);
       cancel();
     }
-    const inTime = !this.#runner.isRunning;
+    const inTime = !this.#runner.hands.isRunning;
     this.#abort.abort(new SluiceError(inTime ? "CLOSED" : "DRAIN_TIMEOUT", "the consumer is stopped"));
     if (inTime) await Promise.all([this.#finished, this.redriven.idle()]);
     return inTime;
@@ -262,7 +263,7 @@ export class PartitionConsumer implements RedrivenHome {
   /** Says how far it will hand out, before it does. A write that was under way already has not said so: then once more. */
   async #reserveMore(to: number): Promise<void> {
     const isFew = this.#reserve.limitAt(to - 1) !== undefined;
-    while (isFew && this.#runner.isRunning && !this.#stopped) await this.#runner.idle();
+    while (isFew && this.#runner.hands.isRunning && !this.#stopped) await this.#runner.hands.idle();
     this.#reach = Math.max(this.#reach, to);
     while (!this.#stopped && this.#reach > this.#reserve.end) {
       this.#wantsReserve = true;
@@ -354,30 +355,34 @@ export class PartitionConsumer implements RedrivenHome {
       if (this.#dropped?.isDue(offset) === true && (await this.#dropped.pass(offset)) > offset) continue;
       if (this.redriven.waitsForTurn || this.pause.isOn) await this.#untilTurn();
       if (offset >= this.#reserve.end) await this.#reserveMore(offset + 1);
-      const attempt = this.#suspectTo > 0 ? await this.#noteSuspicious(offset) : 1;
+      if (this.#suspectTo > 0) await this.#untilSuspectsAreOver(offset);
       if (this.#stopped) return;
-      const isAlone =
-        offset < this.#suspectTo || (this.consumer.batching !== undefined && this.expiry.concerns(batch, index));
-      const over = this.#runner.add(batch, index, attempt, isAlone);
+      const isAlone = this.consumer.batching !== undefined && this.expiry.concerns(batch, index);
+      const over =
+        offset < this.#suspectTo ? this.#runner.addSuspect(batch, index) : this.#runner.add(batch, index, isAlone);
       if (over !== undefined) await over;
       else if (this.#runner.isFull) await this.#waitForRoom();
       if (turns.isOver) await turns.next();
     }
   }
 
-  /** Notes that a message which saw processes end is handed over, alone; gives which attempt that is. Behind the last one it goes on as usual. */
-  async #noteSuspicious(offset: number): Promise<number> {
-    while (this.#runner.isRunning && !this.#stopped) await this.#runner.idle();
+  /** Waits until no message that saw processes end is in hand. Those behind others of their keys hold up nobody. */
+  async #untilSuspectsAreOver(offset: number): Promise<void> {
+    await this.pause.over();
+    await this.#runner.lone.over();
+    if (this.#stopped || offset < this.#suspectTo) return;
+    // Behind the last one it goes on as usual.
+    this.#suspectTo = 0;
+    // They are not to be handed over again if this one ends the process, too.
+    await this.#write();
+  }
+
+  /** Notes that a message which saw processes end is about to be handed over; gives which attempt that is. */
+  async #note(offset: number): Promise<number | "fenced" | "stopped"> {
     // Those before it are not to be handed over again if this one ends the process, too.
     await this.#write();
-    if (this.#stopped) return 0;
-    if (offset >= this.#suspectTo) {
-      this.#suspectTo = 0;
-      return 1;
-    }
-    const attempt = await this.#keeper.handOut(offset, 1 + toleratedCrashes(this.consumer));
-    if (attempt === "fenced") this.fence();
-    return typeof attempt === "number" ? attempt : 0;
+    if (this.#stopped) return "stopped";
+    return await this.#keeper.handOut(offset, 1 + toleratedCrashes(this.consumer));
   }
 
   async #waitForRoom(): Promise<void> {

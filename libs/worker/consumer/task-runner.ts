@@ -1,24 +1,21 @@
 import type { WaitingRetry } from "@sluice/broker";
-import { type Deferred, deferred } from "@sluice/kernel";
 import type { ReadBatch } from "@sluice/log";
 import { keyAt } from "../batch-record.ts";
+import { afterFailure } from "./after-failure.ts";
 import { deliver, type Outcome } from "./delivery.ts";
-import type { Attempt, Verdict } from "./failure-policy.ts";
+import { Hands } from "./hands.ts";
 import { KeyedBatches } from "./keyed-batches.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { LentPlaces } from "./lent-places.ts";
+import { LoneTurn } from "./lone-turn.ts";
 import { OrderedBatches } from "./ordered-batches.ts";
 import { pause } from "./pause.ts";
 import type { PutOffMessage } from "./put-off-message.ts";
 import { PutOffMessages } from "./put-off-messages.ts";
 import { RedrivenTask } from "./redriven-owner.ts";
+import { Room } from "./room.ts";
 import { inOrder, neverFinished, type Task, type TaskRunnerContext } from "./task.ts";
 import { Timers } from "./timers.ts";
-
-/** Characters of values that may wait in memory per partition, beside the consumer's `prefetch`. */
-const prefetchCharacters = 8 * 1_048_576;
-/** Messages of one partition that may wait to be handed over again; with more, nothing new is handed over. */
-const waitingMessages = 50_000;
 
 const fenced: Outcome = { kind: "fenced" };
 
@@ -37,17 +34,16 @@ export class TaskRunner {
   readonly #together: KeyedBatches | undefined;
   /** For messages that were put off. */
   readonly #timers: Timers;
+  /** For what was in hand when a process ended. */
+  readonly lone: LoneTurn;
   /** Tasks that were begun and are neither over nor put off. */
-  #running = 0;
-  #buffered = 0;
-  #bufferedCharacters = 0;
+  readonly hands = new Hands();
+  readonly #room: Room;
   readonly #putOff: PutOffMessages;
   readonly #places: LentPlaces;
   #isStopped = false;
   /** Aborted when nothing more begins. */
   readonly #stopping = new AbortController();
-  #wantsRoom = false;
-  #idle: Deferred<void> | undefined;
 
   constructor(context: TaskRunnerContext) {
     this.#context = context;
@@ -56,8 +52,10 @@ export class TaskRunner {
     const begin = (task: Task | RedrivenTask) =>
       task instanceof RedrivenTask ? context.onRedriven(task) : this.#begin(task);
     this.queue = new KeyedQueue<Task | RedrivenTask>(concurrency, begin, context.lane);
+    this.lone = new LoneTurn(this.queue);
     this.#timers = new Timers(context.clock);
     this.#putOff = new PutOffMessages(context.keeper);
+    this.#room = new Room(context.consumer.prefetch, this.#putOff, context.onRoom);
     this.#places = new LentPlaces(this.#putOff, context.consumer, context.signal);
     const { batching } = context.consumer;
     if (batching === undefined) return;
@@ -65,36 +63,28 @@ export class TaskRunner {
       this.batches = new OrderedBatches(batching, {
         ...context,
         run: (work) => this.run(work),
-        handle: (batch, index, attempt) => this.#handleInOrder(batch, index, attempt),
+        handle: (batch, index) => this.#handleInOrder(batch, index),
         settle: (batch, index, outcome) => this.#settleInOrder(batch, index, outcome),
       });
     } else {
       this.#together = new KeyedBatches(batching, {
         ...context,
-        mayBegin: async () => (await context.mayBegin()) && !this.#isStopped,
-        began: (tasks) => {
-          this.#running += tasks;
+        mayBegin: async () => {
+          const mayBegin = await context.mayBegin();
+          await this.lone.over();
+          return mayBegin && !this.#isStopped;
         },
-        ended: () => this.#leave(),
+        began: (tasks) => this.hands.begin(tasks),
+        ended: () => this.hands.leave(),
         settle: (task, outcome) => this.#settle(task, outcome),
         queue: this.queue,
       });
     }
   }
 
-  /** Whether anything is in a handler's hands. */
-  get isRunning(): boolean {
-    return this.#running > 0;
-  }
-
   /** Whether nothing more may be added; `onRoom` tells of the end. */
   get isFull(): boolean {
-    const { prefetch } = this.#context.consumer;
-    this.#wantsRoom =
-      this.#buffered >= prefetch ||
-      this.#bufferedCharacters >= prefetchCharacters ||
-      this.#putOff.count >= waitingMessages;
-    return this.#wantsRoom;
+    return this.#room.isFull;
   }
 
   /** Whether what is handed over waits for its turn, one by one. */
@@ -105,13 +95,6 @@ export class TaskRunner {
   /** So many in the handler at a time from now on. In ordered mode it stays one. */
   limitTo(concurrency: number): void {
     if (!this.#isOrdered) this.queue.limitTo(concurrency);
-  }
-
-  /** Resolves when nothing is in a handler's hands. */
-  async idle(): Promise<void> {
-    if (this.#running === 0) return;
-    this.#idle ??= deferred<void>();
-    await this.#idle.promise;
   }
 
   /** Begins nothing any more. */
@@ -127,31 +110,44 @@ export class TaskRunner {
   /**
    * Hands a record over, or puts it in line. A promise when the next one must wait until this one is over.
    *
-   * @param attempt how often that makes; more than the consumer allows: it is given up
    * @param isAlone whether it is to be part of no batch
    */
-  add(batch: ReadBatch, index: number, attempt: number, isAlone: boolean): Promise<void> | undefined {
-    if (this.batches !== undefined) return this.batches.add(batch, index, attempt, isAlone || this.isPaced);
-    if (this.#isOrdered) return this.#handleInOrder(batch, index, attempt);
+  add(batch: ReadBatch, index: number, isAlone: boolean): Promise<void> | undefined {
+    if (this.batches !== undefined) return this.batches.add(batch, index, isAlone || this.isPaced);
+    if (this.#isOrdered) return this.#handleInOrder(batch, index);
+    this.queue.add(this.#buffer(batch, index, isAlone));
+    return undefined;
+  }
+
+  /** As {@link add}, for a message that saw processes end: it goes alone, and is noted right before it is handed over. */
+  addSuspect(batch: ReadBatch, index: number): Promise<unknown> | undefined {
+    const task = this.#isOrdered ? inOrder(batch, index) : this.#buffer(batch, index, true);
+    task.suspect = task.record;
+    task.record = undefined;
+    task.wasInHand = true;
+    if (this.#isOrdered) return this.#handleCounting(task);
+    this.queue.add(task);
+    return undefined;
+  }
+
+  #buffer(batch: ReadBatch, index: number, isAlone: boolean): Task {
     const characters = Math.ceil(batch.characters / (batch.matches?.length ?? batch.count));
-    this.#buffered += 1;
-    this.#bufferedCharacters += characters;
-    this.queue.add({
+    this.#room.take(characters);
+    return {
       key: keyAt(batch, index),
       offset: batch.baseOffset + index,
       characters,
       record: { batch, index },
-      attempt,
+      attempt: 1,
       isPutOff: false,
       isAlone,
-    });
-    return undefined;
+    };
   }
 
   /** Does work that a stop waits for. */
   async run<Result>(work: () => Promise<Result>): Promise<Result> {
-    this.#running += 1;
-    return await work().finally(() => this.#leave());
+    this.hands.begin();
+    return await work().finally(() => this.hands.leave());
   }
 
   /** Takes up what the last owner had put off, before anything new. */
@@ -169,42 +165,48 @@ export class TaskRunner {
       const task = tasks[index] as Task;
       if (this.#isOrdered) {
         await pause(clock, dueInMs, signal);
-        if (!(await this.#waitForTurn(task))) return;
-        this.#running += 1;
-        await this.#untilOver(task, this.#deliverAgain(task));
+        if (!(await this.#handleCounting(task))) return;
       } else if (inHand) {
-        // It may be why that owner ended: alone, so that no other is blamed for it.
-        this.queue.resume(task);
-        await this.idle();
+        task.wasInHand = true;
+        this.queue.addFirst(task);
       } else this.#timers.after(dueInMs, () => this.queue.resume(task));
     }
+    await this.lone.over();
+  }
+
+  /** Ordered mode: hands over a task whose attempt is still to be counted. Resolves with whether anything more may begin. */
+  async #handleCounting(task: Task): Promise<boolean> {
+    if (!(await this.#waitForTurn(task))) return false;
+    this.hands.begin();
+    await this.#untilOver(task, this.#deliverAgain(task));
+    return true;
   }
 
   /** Ordered mode needs no queue: the next record waits until this one is over, whatever it takes. */
-  #handleInOrder(batch: ReadBatch, index: number, attempt: number): Promise<void> | undefined {
-    this.#running += 1;
-    if (this.isPaced) return this.#handleInTurn(batch, index, attempt);
-    const outcome = this.#deliver(batch, index, attempt);
+  #handleInOrder(batch: ReadBatch, index: number): Promise<void> | undefined {
+    this.hands.begin();
+    if (this.isPaced) return this.#handleInTurn(batch, index);
+    const outcome = this.#deliver(batch, index, 1);
     if (!(outcome instanceof Promise) && outcome.kind === "done") {
       this.#context.progress.done(batch.baseOffset + index);
-      this.#leave();
+      this.hands.leave();
       return undefined;
     }
-    return this.#untilOver(inOrder(batch, index, attempt), outcome);
+    return this.#untilOver(inOrder(batch, index), outcome);
   }
 
   async #settleInOrder(batch: ReadBatch, index: number, outcome: Outcome): Promise<void> {
-    this.#running += 1;
-    await this.#untilOver(inOrder(batch, index, 1), outcome);
+    this.hands.begin();
+    await this.#untilOver(inOrder(batch, index), outcome);
   }
 
-  async #handleInTurn(batch: ReadBatch, index: number, attempt: number): Promise<void> {
-    const task = inOrder(batch, index, attempt);
+  async #handleInTurn(batch: ReadBatch, index: number): Promise<void> {
+    const task = inOrder(batch, index);
     if (!(await this.#waitForTurn(task))) {
-      this.#leave();
+      this.hands.leave();
       return;
     }
-    await this.#untilOver(task, this.#deliver(batch, index, attempt));
+    await this.#untilOver(task, this.#deliver(batch, index, 1));
   }
 
   /** Resolves with whether it may be handed over; not when nothing begins any more. */
@@ -215,22 +217,22 @@ export class TaskRunner {
 
   async #untilOver(task: Task, first: Outcome | Promise<Outcome>): Promise<void> {
     for (let outcome = await first; outcome.kind !== "done"; outcome = await this.#deliverAgain(task)) {
-      const next = await this.#afterFailure(task, outcome);
+      const next = await afterFailure(this.#context, task, outcome);
       if (next === "over") break;
       if (next === "give-up") {
-        this.#leave();
+        this.hands.leave();
         return;
       }
       this.#keep(task, next);
       // Nothing runs meanwhile, so a stop need not wait for it.
-      this.#leave();
+      this.hands.leave();
       await pause(this.#context.clock, next.delayMs, this.#context.signal);
       if (!(await this.#waitForTurn(task))) return;
-      this.#running += 1;
+      this.hands.begin();
     }
     if (task.isPutOff) await this.#forget(task);
     else this.#context.progress.done(task.offset);
-    this.#leave();
+    this.hands.leave();
   }
 
   #begin(task: Task): void {
@@ -238,24 +240,24 @@ export class TaskRunner {
       this.#together.add(task);
       return;
     }
-    this.#running += 1;
+    this.hands.begin();
     if (this.isPaced && task.hasTurn !== true) {
       void this.#takeTurn(task);
       return;
     }
     task.hasTurn = false;
     const { record, attempt } = task;
-    if (record === undefined && this.#places.mayLend && !this.isPaced) {
-      void this.#countAside(task);
+    if (record === undefined && (task.wasInHand === true || (this.#places.mayLend && !this.isPaced))) {
+      void (task.wasInHand === true ? this.#goAlone(task) : this.#countAside(task));
       return;
     }
     const outcome =
       record === undefined || task.isPutOff
         ? this.#deliverAgain(task)
         : this.#deliver(record.batch, record.index, attempt);
-    if (outcome instanceof Promise) outcome.then((settled) => this.#settle(task, settled));
+    if (outcome instanceof Promise) outcome.then((settled) => void this.#settle(task, settled));
     // Never synchronously: a queue of handlers that do not wait would otherwise be a recursion.
-    else queueMicrotask(() => this.#settle(task, outcome));
+    else queueMicrotask(() => void this.#settle(task, outcome));
   }
 
   /** Who waits for its key's turn gives its place to others, who waits for the group's waits in line: until another pace has perhaps fewer places. */
@@ -263,15 +265,18 @@ export class TaskRunner {
     const { rateLimiter, mayBegin } = this.#context;
     const { signal } = this.#stopping;
     const { isPerKey } = rateLimiter;
+    this.hands.beginTurn();
     const turn = await rateLimiter.reserve(isPerKey ? task.key : null, signal);
     if (!isPerKey) await rateLimiter.over(turn, signal);
     const mayRun = isPerKey || (await mayBegin());
-    const isNow = !isPerKey && rateLimiter.holds(turn);
+    // While another goes alone its turn goes by, and it asks for one anew: else what waited would go all at once.
+    const isMissed = !isPerKey && this.lone.isTaken;
+    const isNow = !isPerKey && !isMissed && rateLimiter.holds(turn);
     if (mayRun && !isNow) this.queue.putOff(task);
-    this.#leave();
+    this.hands.leaveTurn();
     if (!mayRun) return;
     if (!isNow) await rateLimiter.over(turn, signal);
-    task.hasTurn = rateLimiter.holds(turn);
+    task.hasTurn = !isMissed && rateLimiter.holds(turn);
     if (isNow) this.#begin(task);
     else this.queue.resume(task);
   }
@@ -281,17 +286,32 @@ export class TaskRunner {
     this.queue.putOff(task);
     const over = await this.#places.countAside(task);
     if (over === undefined) {
-      this.#leave();
+      // In this order: it is never over in between, for those who wait for that.
       this.queue.addFirst(task);
-    } else if (over === "given back") this.#leave();
+      this.hands.leave();
+    } else if (over === "given back") this.hands.leave();
     else if (over.kind === "done") await this.#finish(task);
     else await this.#settleFailure(task, over);
   }
 
-  /** Hands over a message that was put off: its attempt is counted first, unless it is already. */
+  /** Hands over what was in hand when a process ended, while nothing else is, so that no other is blamed for it. */
+  async #goAlone(task: Task): Promise<void> {
+    this.lone.take();
+    // It has its place, and is in nobody's hands before all others are over.
+    this.hands.leave();
+    await this.hands.free();
+    if ((await this.#context.mayBegin()) && !this.#isStopped) {
+      task.wasInHand = false;
+      this.hands.begin();
+      await this.#settle(task, await this.#deliverAgain(task));
+    }
+    this.lone.end();
+  }
+
+  /** Hands over a message whose attempt is counted, or noted, first, unless it is already. */
   async #deliverAgain(task: Task): Promise<Outcome> {
     this.#places.begun(task);
-    const over = task.record === undefined ? await this.#putOff.begin(task) : undefined;
+    const over = task.record === undefined ? await this.#count(task) : undefined;
     if (over !== undefined || task.record === undefined) return over ?? fenced;
     const began = performance.now();
     const outcome = await this.#deliver(task.record.batch, task.record.index, task.attempt);
@@ -299,51 +319,63 @@ export class TaskRunner {
     return outcome;
   }
 
+  /** Counts the attempt that is about to be made. Gives what became of the message where none is. */
+  async #count(task: Task): Promise<Outcome | undefined> {
+    const { suspect, offset } = task;
+    if (suspect === undefined) return await this.#putOff.begin(task);
+    const attempt = await this.#context.note(offset);
+    if (typeof attempt !== "number") return fenced;
+    task.attempt = attempt;
+    task.record = suspect;
+    task.suspect = undefined;
+    return undefined;
+  }
+
   #deliver(batch: ReadBatch, index: number, attempt: number): Outcome | Promise<Outcome> {
     const { owner, consumer } = this.#context;
     return attempt > consumer.attempts ? neverFinished : deliver(owner, batch, index, attempt);
   }
 
-  #settle(task: Task, outcome: Outcome): void {
+  /** A promise where the database has to know first; it resolves when the task is over, or put off. */
+  #settle(task: Task, outcome: Outcome): Promise<void> | undefined {
     if (outcome.kind === "done" && !task.isPutOff) {
-      this.#unbuffer(task);
+      this.#room.leave(task.characters);
       this.#context.progress.done(task.offset);
       this.queue.finished(task);
-      this.#leave();
-      this.#makeRoom();
-      return;
+      this.hands.leave();
+      this.#room.offer(this.hands.isRunning);
+      return undefined;
     }
     // What is left to do is the database's; others may take its place meanwhile.
     this.queue.putOff(task);
-    if (outcome.kind === "done") void this.#finish(task);
-    else void this.#settleFailure(task, outcome);
+    return outcome.kind === "done" ? this.#finish(task) : this.#settleFailure(task, outcome);
   }
 
   async #settleFailure(task: Task, outcome: Exclude<Outcome, { kind: "done" }>): Promise<void> {
-    const next = await this.#afterFailure(task, outcome);
+    const next = await afterFailure(this.#context, task, outcome);
     if (next === "over") {
       await this.#finish(task);
       return;
     }
     if (typeof next === "object") {
-      if (!task.isPutOff) this.#unbuffer(task);
+      if (!task.isPutOff) this.#room.leave(task.characters);
       this.#keep(task, next);
       this.#timers.after(next.delayMs, () => this.queue.resume(task));
     }
-    this.#leave();
-    this.#makeRoom();
+    this.hands.leave();
+    this.#room.offer(this.hands.isRunning);
   }
 
   /** A task that has left its place is over. */
   async #finish(task: Task): Promise<void> {
     if (task.isPutOff) await this.#forget(task);
     else {
-      this.#unbuffer(task);
+      this.#room.leave(task.characters);
       this.#context.progress.done(task.offset);
     }
     this.queue.freeKey(task);
-    this.#leave();
-    this.#makeRoom();
+    this.hands.leave();
+    this.#room.offer(this.hands.isRunning);
   }
 
   /** Its row has it from now on: the position may pass it. */
@@ -355,45 +387,5 @@ export class TaskRunner {
   /** It is over: its row goes. */
   async #forget(task: Task): Promise<void> {
     if ((await this.#putOff.end(task)) === "fenced") this.#context.onFenced();
-  }
-
-  #unbuffer(task: Task): void {
-    this.#buffered -= 1;
-    this.#bufferedCharacters -= task.characters;
-  }
-
-  /** Lets the reader go on, in steps and not for every single record, but always when nothing runs. */
-  #makeRoom(): void {
-    if (!this.#wantsRoom || this.isFull) return;
-    const { prefetch } = this.#context.consumer;
-    if (this.#running === 0 || this.#buffered <= prefetch - (prefetch >> 3)) this.#context.onRoom();
-    else this.#wantsRoom = true;
-  }
-
-  /** What comes after an attempt that did not succeed: another one, nothing more, or giving the partition up. */
-  async #afterFailure(
-    { record, offset, attempt, isPutOff }: Task,
-    outcome: Exclude<Outcome, { kind: "done" }>,
-  ): Promise<"over" | "give-up" | Exclude<Verdict, string>> {
-    // Stopped in the middle: no verdict, no attempt spent; the next owner hands it over again.
-    if (this.#context.signal.aborted) return "give-up";
-    if (outcome.kind === "fenced" || record === undefined) {
-      this.#context.onFenced();
-      return "give-up";
-    }
-    // c.commit() came first: it is done, whatever the handler did afterwards.
-    if (!isPutOff && this.#context.progress.isDone(offset)) return "over";
-    const failed: Attempt = { ...record, attempt: Math.min(attempt, this.#context.consumer.attempts), isPutOff };
-    const verdict = await this.#context.failures.judge(failed, outcome);
-    if (verdict === "fenced") this.#context.onFenced();
-    if (verdict === "pause") await this.#context.onPause(offset, "error" in outcome ? outcome.error : undefined);
-    return typeof verdict === "object" || verdict === "over" ? verdict : "give-up";
-  }
-
-  #leave(): void {
-    this.#running -= 1;
-    if (this.#running > 0) return;
-    this.#idle?.resolve();
-    this.#idle = undefined;
   }
 }

@@ -24,6 +24,8 @@ export interface TaskRunnerContext {
   readonly rateLimiter: RateLimiter;
   /** Aborted when the partition is no longer this process's. */
   readonly signal: AbortSignal;
+  /** Notes that a message which saw processes end is about to be handed over; gives which attempt that is. */
+  readonly note: (offset: number) => Promise<number | "fenced" | "stopped">;
   /** Resolves when the partition is not paused, with whether anything may still be begun. */
   readonly mayBegin: () => Promise<boolean>;
   /** It is the turn of a redriven message, which waits in the same queue. */
@@ -41,13 +43,17 @@ export interface Task {
   readonly key: string | null;
   readonly offset: number;
   readonly characters: number;
-  /** `undefined` while it is put off: its row holds it then. */
+  /** `undefined` while it is put off, when its row holds it, and while its attempt is still to be counted. */
   record: BatchEntry | undefined;
   attempt: number;
   /** Whether it has a row in sluice.retry, and the position may pass it. */
   isPutOff: boolean;
   /** Whether it is handed over by itself, although the consumer takes batches. */
   isAlone: boolean;
+  /** Whether it was in hand when a process ended, and so is to be handed over while nothing else is. Its `record` is not there then. */
+  wasInHand?: boolean;
+  /** The record of a message that saw processes end, until that it is handed over is noted. */
+  suspect?: BatchEntry | undefined;
   /** Whether it has its turn under the rate limit. */
   hasTurn?: boolean;
   /** While it is put off and in memory: what its row says. */
@@ -63,7 +69,7 @@ export const neverFinished: Outcome = {
 };
 
 /** A record in ordered mode, where nothing waits in line. */
-export function inOrder(batch: ReadBatch, index: number, attempt: number): Task {
+export function inOrder(batch: ReadBatch, index: number): Task {
   const offset = batch.baseOffset + index;
-  return { key: null, offset, characters: 0, record: { batch, index }, attempt, isPutOff: false, isAlone: true };
+  return { key: null, offset, characters: 0, record: { batch, index }, attempt: 1, isPutOff: false, isAlone: true };
 }

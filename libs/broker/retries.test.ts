@@ -263,7 +263,7 @@ async function dropAhead({ groups, retries, owners, marks }: Opened) {
   const outcomes = [await retries.drop(dropped), await retries.drop(dropped)];
   const marked = [await marks(owner), await marks(other)];
   const { doneAbove } = await groups.take(owner.position, 2);
-  const waiting = await Promise.all([owner, other].map(({ position }) => retries.waiting(position, 10)));
+  const waiting = await Promise.all([owner, other].map(({ position }) => retries.waiting(position)));
   return { outcomes, marked, doneAbove, waiting: waiting.map((rows) => rows.map(({ offset }) => offset)) };
 }
 

@@ -12,8 +12,8 @@ import { OrderedBatches } from "./ordered-batches.ts";
 import { pause } from "./pause.ts";
 import type { PutOffMessage } from "./put-off-message.ts";
 import { PutOffMessages } from "./put-off-messages.ts";
+import { ReadAhead } from "./read-ahead.ts";
 import { RedrivenTask } from "./redriven-owner.ts";
-import { Room } from "./room.ts";
 import { inOrder, neverFinished, type Task, type TaskRunnerContext } from "./task.ts";
 import { Timers } from "./timers.ts";
 
@@ -38,7 +38,7 @@ export class TaskRunner {
   readonly lone: LoneTurn;
   /** Tasks that were begun and are neither over nor put off. */
   readonly hands = new Hands();
-  readonly #room: Room;
+  readonly #readAhead: ReadAhead;
   readonly #putOff: PutOffMessages;
   readonly #places: LentPlaces;
   #isStopped = false;
@@ -55,7 +55,7 @@ export class TaskRunner {
     this.lone = new LoneTurn(this.queue);
     this.#timers = new Timers(context.clock);
     this.#putOff = new PutOffMessages(context.keeper);
-    this.#room = new Room(context.consumer.prefetch, this.#putOff, context.onRoom);
+    this.#readAhead = new ReadAhead(context.consumer.prefetch, this.#putOff, context.onRoom);
     this.#places = new LentPlaces(this.#putOff, context.consumer, context.signal);
     const { batching } = context.consumer;
     if (batching === undefined) return;
@@ -84,7 +84,7 @@ export class TaskRunner {
 
   /** Whether nothing more may be added; `onRoom` tells of the end. */
   get isFull(): boolean {
-    return this.#room.isFull;
+    return this.#readAhead.isFull;
   }
 
   /** Whether what is handed over waits for its turn, one by one. */
@@ -132,7 +132,7 @@ export class TaskRunner {
 
   #buffer(batch: ReadBatch, index: number, isAlone: boolean): Task {
     const characters = Math.ceil(batch.characters / (batch.matches?.length ?? batch.count));
-    this.#room.take(characters);
+    this.#readAhead.take(characters);
     return {
       key: keyAt(batch, index),
       offset: batch.baseOffset + index,
@@ -339,11 +339,11 @@ export class TaskRunner {
   /** A promise where the database has to know first; it resolves when the task is over, or put off. */
   #settle(task: Task, outcome: Outcome): Promise<void> | undefined {
     if (outcome.kind === "done" && !task.isPutOff) {
-      this.#room.leave(task.characters);
+      this.#readAhead.leave(task.characters);
       this.#context.progress.done(task.offset);
       this.queue.finished(task);
       this.hands.leave();
-      this.#room.offer(this.hands.isRunning);
+      this.#readAhead.offer(this.hands.isRunning);
       return undefined;
     }
     // What is left to do is the database's; others may take its place meanwhile.
@@ -358,24 +358,24 @@ export class TaskRunner {
       return;
     }
     if (typeof next === "object") {
-      if (!task.isPutOff) this.#room.leave(task.characters);
+      if (!task.isPutOff) this.#readAhead.leave(task.characters);
       this.#keep(task, next);
       this.#timers.after(next.delayMs, () => this.queue.resume(task));
     }
     this.hands.leave();
-    this.#room.offer(this.hands.isRunning);
+    this.#readAhead.offer(this.hands.isRunning);
   }
 
   /** A task that has left its place is over. */
   async #finish(task: Task): Promise<void> {
     if (task.isPutOff) await this.#forget(task);
     else {
-      this.#room.leave(task.characters);
+      this.#readAhead.leave(task.characters);
       this.#context.progress.done(task.offset);
     }
     this.queue.freeKey(task);
     this.hands.leave();
-    this.#room.offer(this.hands.isRunning);
+    this.#readAhead.offer(this.hands.isRunning);
   }
 
   /** Its row has it from now on: the position may pass it. */

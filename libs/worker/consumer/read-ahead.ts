@@ -4,7 +4,7 @@ const prefetchCharacters = 8 * 1_048_576;
 const waitingMessages = 50_000;
 
 /** How much of a partition may be in memory at a time, and whether that much is. */
-export class Room {
+export class ReadAhead {
   readonly #prefetch: number;
   readonly #putOff: { readonly count: number };
   readonly #onRoom: () => void;

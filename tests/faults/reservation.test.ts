@@ -53,3 +53,29 @@ test("[R9] more is reserved for handing out although another write of the positi
   await eventually("all of it was handled", async () => seen.size === 1_010 && (await lagOf(rig.sql, "readers")) === 0);
   expect(seen.size).toBe(1_010);
 });
+
+test("[I16] while its group is paused, an owner that goes in steps reserves one, and the next ones when it hands over", async () => {
+  await using rig = await openRig();
+  const { topic, entry } = await rig.topic("letters", 1);
+  await new Groups(rig.pool()).join("readers", entry.number, "earliest");
+  const producer = await rig.producer();
+  for (let sent = 0; sent < 100; sent += 1) await producer.send(topic, `${sent}`, { key: `${sent}` });
+  // Two ends over the same messages.
+  for (let end = 0; end < 2; end += 1) await rig.sql`select from sluice.take_over(1, null, 256)`;
+  await rig.sql`select sluice.pause_group('readers')`;
+  const seen = new Set<string>();
+  const handler = (c: { readonly value: string }) => {
+    seen.add(c.value);
+  };
+  const worker = await rig.worker({
+    name: "reader",
+    entry,
+    consumer: consumer(topic, { group: "readers", mode: "keyed", commitInterval: 10, handler }),
+  });
+  await eventually("the reader has read", () => (worker.owned[0]?.fetchOffset ?? 0) >= 100);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const [reserved] = await rig.sql`select handed_to::integer from sluice.position`;
+  expect([reserved?.["handed_to"], seen.size]).toEqual([16, 0]);
+  await rig.sql`select sluice.resume_group('readers')`;
+  await eventually("all of it was handled", async () => seen.size === 100 && (await lagOf(rig.sql, "readers")) === 0);
+});

@@ -260,9 +260,10 @@ export class PartitionConsumer implements RedrivenHome {
     await this.#wake.wait(remainingMs || 60_000);
   }
 
-  /** Says how far it will hand out, before it does. A write that was under way already has not said so: then once more. */
+  /** Says how far it will hand out, before it does, and not in a pause. A write that was under way already has not said so: then once more. */
   async #reserveMore(to: number): Promise<void> {
     const isFew = this.#reserve.limitAt(to - 1) !== undefined;
+    if (isFew) await this.pause.over();
     while (isFew && this.#runner.hands.isRunning && !this.#stopped) await this.#runner.hands.idle();
     this.#reach = Math.max(this.#reach, to);
     while (!this.#stopped && this.#reach > this.#reserve.end) {

@@ -49,11 +49,10 @@ function serveAt(host: string, port: number, serve: Serve): ReturnType<Serve> {
   try {
     return serve(port);
   } catch (error) {
-    const reason = isTaken(error)
-      ? "is taken by another program"
-      : `of ${host} cannot be used (${(error as Error).message})`;
-    const hint = "set PORT to another one, or leave it unset, and HOST to an address of this machine";
-    throw new StartError(`port ${port} ${reason}; ${hint}`, 69, { cause: error });
+    const problem = isTaken(error)
+      ? `port ${port} is taken by another program; set PORT to another one, or leave it unset`
+      : `port ${port} of ${host} cannot be used (${(error as Error).message}); set PORT to another one, and HOST to an address of this machine`;
+    throw new StartError(problem, 69, { cause: error });
   }
 }
 

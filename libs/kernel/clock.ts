@@ -16,9 +16,9 @@ export const systemClock: Clock = {
     let timer: ReturnType<typeof setTimeout>;
     const wait = (leftMs: number) => {
       timer =
-        leftMs <= longestTimerMs
-          ? setTimeout(callback, leftMs)
-          : setTimeout(() => wait(leftMs - longestTimerMs), longestTimerMs);
+        leftMs > longestTimerMs
+          ? setTimeout(() => wait(leftMs - longestTimerMs), longestTimerMs)
+          : setTimeout(callback, leftMs);
     };
     wait(delayMs);
     return () => clearTimeout(timer);

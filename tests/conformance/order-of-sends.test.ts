@@ -44,6 +44,18 @@ test("[K2][K5] what is sent while a send asks for a group waits behind it", asyn
   assert.deepEqual(await logOf(here, "numbers"), [1, 2, 3, 4, 5, 6]);
 });
 
+test("[K2][K5] what waits for room goes before what is sent when there is some, in the order in which it was sent", async () => {
+  await using here = await world();
+  await using sluice = await here.connect({ maxBufferedRecords: 2 });
+  const numbers = fresh("numbers");
+  await sluice.send(numbers, 0);
+  const first = sluice.send(numbers, 1);
+  const others = [2, 3, 4, 5, 6].map((number) => sluice.send(numbers, number));
+  await first;
+  await Promise.all([...others, sluice.send(numbers, 7)]);
+  assert.deepEqual(await logOf(here, "numbers"), [0, 1, 2, 3, 4, 5, 6, 7]);
+});
+
 test("[K2] flush and close settle what was sent to a topic that was not open yet", async () => {
   await using here = await world();
   await using flushed = await here.connect();

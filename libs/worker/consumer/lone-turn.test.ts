@@ -41,3 +41,20 @@ test("hands are free when all that runs waits for its turn, and idle when nothin
   for (let turn = 0; turn < 3; turn += 1) await Promise.resolve();
   expect({ told, isRunning: hands.isRunning }).toEqual({ told: ["free", "idle"], isRunning: false });
 });
+
+test("who asks after a turn asks again if another one was taken meanwhile", async () => {
+  const turn = new LoneTurn({ hold: () => undefined, letGo: () => undefined });
+  const asked: boolean[] = [];
+  turn.take();
+  const answer = turn.after(async () => {
+    asked.push(turn.isTaken);
+    if (asked.length === 1) turn.take();
+    return asked.length;
+  });
+  turn.end();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(asked).toEqual([false]);
+  turn.end();
+  expect(await answer).toBe(2);
+  expect(asked).toEqual([false, false]);
+});

@@ -32,4 +32,13 @@ export class LoneTurn {
   async over(): Promise<void> {
     while (this.#over !== undefined) await this.#over.promise;
   }
+
+  /** Asks when nobody has it, and again if somebody took it meanwhile. */
+  async after<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+    for (;;) {
+      await this.over();
+      const answer = await ask();
+      if (!this.isTaken) return answer;
+    }
+  }
 }

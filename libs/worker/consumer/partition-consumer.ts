@@ -264,7 +264,7 @@ export class PartitionConsumer implements RedrivenHome {
   async #reserveMore(to: number): Promise<void> {
     const isFew = this.#reserve.limitAt(to - 1) !== undefined;
     if (isFew) await this.pause.over();
-    while (isFew && this.#runner.hands.isRunning && !this.#stopped) await this.#runner.hands.idle();
+    while (isFew && this.#runner.isBusy && !this.#stopped) await this.#runner.quiet();
     this.#reach = Math.max(this.#reach, to);
     while (!this.#stopped && this.#reach > this.#reserve.end) {
       this.#wantsReserve = true;

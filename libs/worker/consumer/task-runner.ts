@@ -69,17 +69,24 @@ export class TaskRunner {
     } else {
       this.#together = new KeyedBatches(batching, {
         ...context,
-        mayBegin: async () => {
-          const mayBegin = await context.mayBegin();
-          await this.lone.over();
-          return mayBegin && !this.#isStopped;
-        },
+        mayBegin: async () => (await this.lone.after(context.mayBegin)) && !this.#isStopped,
         began: (tasks) => this.hands.begin(tasks),
         ended: () => this.hands.leave(),
         settle: (task, outcome) => this.#settle(task, outcome),
         queue: this.queue,
       });
     }
+  }
+
+  /** Whether anything is in hand, or about to go alone. */
+  get isBusy(): boolean {
+    return this.hands.isRunning || this.lone.isTaken;
+  }
+
+  /** Resolves when nothing was in hand and nobody went alone; look again. */
+  async quiet(): Promise<void> {
+    await this.hands.idle();
+    await this.lone.over();
   }
 
   /** Whether nothing more may be added; `onRoom` tells of the end. */

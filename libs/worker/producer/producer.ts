@@ -33,7 +33,7 @@ export interface SendOptions extends RecordOptions, DelayOptions {
   readonly tx?: UserTransaction;
   /**
    * Fail with NO_GROUP, and write nothing, when no group consumes the topic. Default false: messages wait for whoever comes.
-   * The database is asked each time, before it is sent: one more round trip, and what this producer sends to the topic meanwhile waits behind it.
+   * The database is asked each time, before it is sent: one more round trip, and what this producer sends to the topic meanwhile waits behind it (but within `tx`).
    */
   readonly requireGroup?: boolean;
 }
@@ -122,7 +122,7 @@ export class Producer {
       const producer = this.#opened(topic, options);
       if (producer !== undefined && !this.#room.isFull) return this.#sendNow(producer, topic, value, options);
       return this.#enter(topic, options, (opened) =>
-        this.#whenRoom(() => this.#sendNow(opened, topic, value, options)),
+        this.#room.enter(() => this.#sendNow(opened, topic, value, options)),
       );
     } catch (error) {
       return Promise.reject(error);
@@ -171,6 +171,8 @@ export class Producer {
     const completion = new CallbackCompletion(topic.name, this.#number, outcome);
     const acks = options.acks === 1 || options.acks === 0 ? 1 : "all";
     const add = (producer: TopicProducer) => {
+      // There was room when it was called, but others were before it in the line.
+      if (this.#room.isFull) throw bufferFull(topic.name, "waits for no room");
       const partition = producer.pickPartition(record, options.partition);
       this.#room.take(record.value.length);
       producer.add(partition, { ...record, acks, completion, index: 0 });
@@ -211,10 +213,6 @@ export class Producer {
     return this.#entrance.pass(topic, ready, enter);
   }
 
-  #whenRoom<Result>(take: () => Promise<Result>): Promise<Result> {
-    return this.#room.isFull ? this.#room.wait().then(take) : take();
-  }
-
   #sendNow<Value>(
     producer: TopicProducer,
     topic: Topic<Value>,
@@ -252,7 +250,7 @@ export class Producer {
     producer.checkBatch(records);
     const partitions = producer.pickPartitions(records, options.partition);
     const acks = options.acks ?? "all";
-    return this.#whenRoom(() => {
+    return this.#room.enter(() => {
       const completion = new BatchCompletion(topic.name, this.#number, values.length);
       for (let index = 0; index < records.length; index += 1) {
         const { key, value, attributes, messageId } = records[index] as (typeof records)[number];

@@ -1,4 +1,4 @@
-import { type Clock, type Deferred, deferred, SluiceError } from "@sluice/kernel";
+import { type Clock, SluiceError } from "@sluice/kernel";
 
 /** What may wait in memory, and for how long a send waits for room. */
 export interface RoomOptions {
@@ -7,11 +7,17 @@ export interface RoomOptions {
   readonly maxBlockMs: number;
 }
 
-/** Counts the records that wait in memory, and lets sends wait while there is no room for more. */
+/** A send that waits for room. */
+interface Waiter {
+  readonly take: () => void;
+  readonly refuse: (error: SluiceError) => void;
+}
+
+/** Counts the records that wait in memory, and lets sends wait while there is no room for more: who came first is let in first, and at once. */
 export class Room {
   readonly #clock: Clock;
   readonly #options: RoomOptions;
-  readonly #waiters: Deferred<void>[] = [];
+  readonly #waiters: Waiter[] = [];
   #records = 0;
   #characters = 0;
   #closed = false;
@@ -36,33 +42,50 @@ export class Room {
   release(records: number, characters: number): void {
     this.#records -= records;
     this.#characters -= characters;
-    while (this.#waiters.length > 0 && !this.isFull) this.#waiters.shift()?.resolve();
+    // Each takes before the next one is looked at, and before anybody hears of what has left: nobody comes in between.
+    while (!this.isFull) {
+      const waiter = this.#waiters.shift();
+      if (waiter === undefined) return;
+      waiter.take();
+    }
   }
 
-  /** Resolves when there is room. Fails with BUFFER_FULL after the longest wait, and with CLOSED when there will be none. */
-  async wait(): Promise<void> {
-    while (this.isFull) {
-      if (this.#closed) throw producerClosed();
-      const waiter = deferred<void>();
-      this.#waiters.push(waiter);
+  /**
+   * Calls `take` when there is room, and gives what comes of it. Fails with BUFFER_FULL after the longest wait, and with CLOSED when
+   * nobody may wait any more.
+   */
+  enter<Result>(take: () => Promise<Result>): Promise<Result> {
+    if (!this.isFull) return take();
+    if (this.#closed) return Promise.reject(producerClosed());
+    return new Promise<Result>((resolve, reject) => {
       const { maxBlockMs } = this.#options;
-      const cancel = this.#clock.after(maxBlockMs, () => {
-        const index = this.#waiters.indexOf(waiter);
-        if (index >= 0) this.#waiters.splice(index, 1);
-        waiter.reject(bufferFull("", `waited ${maxBlockMs} ms for room`));
-      });
-      try {
-        await waiter.promise;
-      } finally {
+      const refuse = (error: unknown) => {
         cancel();
-      }
-    }
+        reject(error);
+      };
+      const waiter: Waiter = {
+        take: () => {
+          cancel();
+          try {
+            resolve(take());
+          } catch (error) {
+            reject(error);
+          }
+        },
+        refuse,
+      };
+      const cancel = this.#clock.after(maxBlockMs, () => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        refuse(bufferFull("", `waited ${maxBlockMs} ms for room`));
+      });
+      this.#waiters.push(waiter);
+    });
   }
 
   /** Nobody waits any more. */
   close(): void {
     this.#closed = true;
-    for (const waiter of this.#waiters.splice(0)) waiter.resolve();
+    for (const waiter of this.#waiters.splice(0)) waiter.refuse(producerClosed());
   }
 }
 

@@ -29,7 +29,8 @@ export function messagesJson(messages: readonly WaitingMessage[]): string {
 }
 
 /**
- * Writes messages to the outbox, within the user's transaction. Resolves with their numbers, in order.
+ * Writes messages to the outbox, within the user's transaction. Resolves with their numbers, in order. Fails as `runInTransaction` does: the
+ * transaction is the user's to roll back then.
  *
  * @param what names the call in errors, for people: `"sending to topic signups"`
  */

@@ -103,7 +103,7 @@ export class SegmentReader {
       if (loads === mostLoads)
         throw new SluiceError(
           "DATABASE_CONTENTION",
-          `reading topic ${request.topic.name}: its segments are dropped too fast`,
+          `reading topic ${request.topic.name}: its segments are dropped faster than they are read; nothing was read, and the next read begins there anew`,
         );
       // Dropped since. There may be more behind it: who is told that there is nothing takes that for done.
       segments = await this.#load(request.topic);

@@ -52,7 +52,7 @@ test("who asks after a turn asks again if another one was taken meanwhile", asyn
     return asked.length;
   });
   turn.end();
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await new Promise((resolve) => setImmediate(resolve));
   expect(asked).toEqual([false]);
   turn.end();
   expect(await answer).toBe(2);
